@@ -1,0 +1,44 @@
+# Every target sets up what it needs; the only prerequisites are Python 3.11 or newer, make and a C++ compiler.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint type layers format bench docs clean
+
+demo: .venv/ready  ## train Pendulum-v1 and show the result
+	rm -rf demo
+	$(BIN)/rucksac train Pendulum-v1 --steps 10000 --run demo/pendulum
+	$(BIN)/rucksac plot demo/pendulum -o demo/curve.png
+	$(BIN)/rucksac watch demo/pendulum --video demo/pendulum.mp4
+	@echo "The curve is demo/curve.png, the agent in its environment demo/pendulum.mp4"
+
+test: .venv/ready  ## everything that must hold
+	$(BIN)/python -m pytest
+
+lint: .venv/ready
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+type: .venv/ready
+	$(BIN)/mypy
+
+layers: .venv/ready
+	$(BIN)/lint-imports
+
+format: .venv/ready
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+bench: .venv/ready  ## the figures in benchmarks/results
+	$(BIN)/python benchmarks/parts.py
+	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/pendulum.py
+
+docs: .venv/ready  ## check the links and code references in the documentation
+	$(BIN)/python -m pytest tests/test_documentation.py
+
+clean:
+	rm -rf .venv build dist demo src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@

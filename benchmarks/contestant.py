@@ -1,0 +1,172 @@
+"""One timed training run of one library; prints one JSON object. Started by throughput.py, a process per run.
+
+    python benchmarks/contestant.py LIBRARY WORK
+
+Every run learns: one gradient step per environment step, acting, environment and sampling included. The clock starts
+after the random warm-up and a stretch of learning, when all compilation is over, and runs for a fixed number of steps.
+"""
+
+import itertools
+import json
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import gymnasium
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is trained; the clock runs from environment step `start` to `stop`."""
+
+    env: str
+    hidden: tuple[int, ...]
+    batch_size: int
+    lr: float
+    warmup: int
+    start: int
+    stop: int
+
+
+WORKS = {
+    "halfcheetah": Work("HalfCheetah-v5", (256, 256), 256, 3e-4, 500, 1_000, 3_000),
+    "humanoid": Work("Humanoid-v5", (256, 256), 256, 3e-4, 500, 1_000, 2_500),
+    "pendulum": Work("Pendulum-v1", (64, 64), 100, 1e-3, 100, 200, 10_000),
+}
+
+
+class Clock:
+    """Takes the time at two environment steps."""
+
+    def __init__(self, work: Work):
+        self.work, self.times = work, {}
+
+    def tick(self, step: int) -> None:
+        if step in (self.work.start, self.work.stop):
+            self.times[step] = time.perf_counter()
+
+    @property
+    def rate(self) -> float:
+        steps = self.work.stop - self.work.start
+        return steps / (self.times[self.work.stop] - self.times[self.work.start])
+
+
+def rucksac(work: Work, precision: str = "fp32") -> float:
+    import csv
+
+    from rucksac.config import Config
+    from rucksac.training.train import train_run
+
+    never = 10**9
+    config = Config(
+        steps=work.stop, warmup=max(work.warmup, work.batch_size), hidden=work.hidden, batch_size=work.batch_size,
+        lr=work.lr, log_every=100, eval_every=never, eval_episodes=1, checkpoint_every=never, precision=precision,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        train_run(work.env, config, "sac", Path(folder) / "run", None)
+        with (Path(folder) / "run/metrics.csv").open(newline="") as stream:
+            wall = {int(row["env_steps"]): float(row["wall_seconds"]) for row in csv.DictReader(stream)}
+    return (work.stop - work.start) / (wall[work.stop] - wall[work.start])
+
+
+def rucksac_bf16(work: Work) -> float:
+    return rucksac(work, "bf16")
+
+
+def stable_baselines3(work: Work) -> float:
+    from stable_baselines3 import SAC
+    from stable_baselines3.common.callbacks import BaseCallback
+
+    return _like_sb3(SAC, BaseCallback, work)
+
+
+def sbx(work: Work) -> float:
+    from sbx import SAC
+    from stable_baselines3.common.callbacks import BaseCallback
+
+    return _like_sb3(SAC, BaseCallback, work)
+
+
+def _like_sb3(algorithm, callback, work: Work) -> float:
+    clock = Clock(work)
+
+    class Timer(callback):
+        def _on_step(self) -> bool:
+            clock.tick(self.num_timesteps)
+            return True
+
+    model = algorithm(
+        "MlpPolicy", gymnasium.make(work.env), learning_rate=work.lr, batch_size=work.batch_size,
+        learning_starts=work.warmup, policy_kwargs={"net_arch": list(work.hidden)}, seed=1,
+    )  # fmt: skip
+    model.learn(work.stop, callback=Timer())
+    return clock.rate
+
+
+def rltools(work: Work) -> float:
+    import rltools as library
+
+    def make():
+        env = gymnasium.wrappers.RescaleAction(gymnasium.make(work.env), -1, 1)
+        env.reset(seed=1)
+        return env
+
+    width = work.hidden[0]
+    sac = library.SAC(
+        make, enable_evaluation=False, interface_name=f"{work.env.replace('-', '_')}_{width}",
+        ACTOR_BATCH_SIZE=work.batch_size, CRITIC_BATCH_SIZE=work.batch_size, STEP_LIMIT=work.stop + 1,
+        N_WARMUP_STEPS=max(work.warmup, work.batch_size), OPTIMIZER_ALPHA=work.lr,
+        ACTOR_HIDDEN_DIM=width, ACTOR_NUM_LAYERS=len(work.hidden) + 1,
+        CRITIC_HIDDEN_DIM=width, CRITIC_NUM_LAYERS=len(work.hidden) + 1,
+    )  # fmt: skip
+    state, clock = sac.State(1), Clock(work)
+    for step in range(1, work.stop + 1):
+        state.step()
+        clock.tick(step)
+    return clock.rate
+
+
+def matmul(work: Work) -> float:
+    """Return the gradient steps per second that the step's multiply-adds alone allow at this machine's matmul speed."""
+    import statistics
+
+    import torch
+
+    env = gymnasium.make(work.env)
+    left, right = torch.randn(work.batch_size, work.hidden[0]), torch.randn(work.hidden[0], work.hidden[1])
+    seconds = []
+    for _ in range(30):
+        begin = time.perf_counter()
+        for _ in range(200):
+            left @ right
+        seconds.append((time.perf_counter() - begin) / 200)
+    per_second = left.shape[0] * right.shape[0] * right.shape[1] / statistics.median(seconds[5:])
+    obs, action = env.observation_space.shape[0], env.action_space.shape[0]
+    return per_second / multiply_adds(obs, action, work.hidden, work.batch_size)
+
+
+def multiply_adds(obs: int, action: int, hidden: tuple[int, ...], batch_size: int) -> int:
+    """Count the multiply-adds of one gradient step in its matrix products."""
+
+    def forward(sizes):
+        return sum(a * b for a, b in itertools.pairwise(sizes))
+
+    policy, critic = [obs, *hidden, 2 * action], [obs + action, *hidden, 1]
+    # A backward pass costs one product for the weights and one for the inputs; the first layer's inputs need none,
+    # except the action's when the policy learns through the critics.
+    policy_step = 2 * forward(policy) + forward(policy[1:])
+    critic_step = 2 * forward(critic) + forward(critic[1:])
+    through_critic = forward(critic) + forward(critic[1:]) + action * hidden[0]
+    target = forward(policy) + 2 * forward(critic)
+    return batch_size * (target + 2 * critic_step + policy_step + 2 * through_critic)
+
+
+def main() -> None:
+    library, work = sys.argv[1:]
+    print(json.dumps({"library": library, "work": work, "per_second": globals()[library](WORKS[work])}))
+
+
+if __name__ == "__main__":
+    main()

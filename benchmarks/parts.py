@@ -1,0 +1,75 @@
+"""What the parts around the gradient step cost, HalfCheetah sizes, in microseconds.
+
+    python benchmarks/parts.py
+
+Medians over rounds; writes benchmarks/results/parts.csv with every round.
+"""
+
+import csv
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from rucksac.building import build
+from rucksac.compilation import computing
+from rucksac.config import Config
+from rucksac.environments.spaces import Spaces
+from rucksac.experience.replay import Replay
+from rucksac.experience.sampling import UniformSampler
+from rucksac.resources import available_threads
+
+OBS, ACTION, ROWS, ROUNDS, CALLS = 17, 6, 1_000_000, 15, 500
+
+
+def rounds(function: Callable[[], object]) -> list[float]:
+    """Return the microseconds per call of every round, after one that does not count."""
+    seconds = []
+    for _ in range(ROUNDS + 1):
+        begin = time.perf_counter()
+        for _ in range(CALLS):
+            function()
+        seconds.append((time.perf_counter() - begin) / CALLS * 1e6)
+    return seconds[1:]
+
+
+def main() -> None:
+    """Measure and write."""
+    generator = np.random.default_rng(0)
+    replay = Replay(ROWS, 1, OBS, ACTION)
+    obs, action = generator.standard_normal((2, OBS)).astype(np.float32), np.zeros(ACTION, np.float32)
+    clock = iter(range(10**9))
+
+    def add() -> None:
+        replay.add(0, obs[0], action, 1.0, obs[1], False, next(clock) % 1000 == 999)
+
+    adding = rounds(add)
+    while len(replay) < ROWS - ROWS // 1000 - 2:
+        add()
+    sampler = UniformSampler(replay, 256, 0.99, generator)
+    spaces = Spaces((OBS,), (ACTION,), np.dtype(np.float32), -np.ones(ACTION), np.ones(ACTION))
+    one = generator.standard_normal((1, OBS)).astype(np.float32)
+    with computing(available_threads(), "fp32"):
+        eager, compiled = (build(Config(compile=mode), spaces) for mode in ("never", "auto"))
+        assert compiled.compile() is None
+        measured = {
+            "add one transition": adding,
+            "draw 256 of 1,000,000": rounds(sampler.sample),
+            "act on one observation, compiled": rounds(lambda: compiled.act(one)),
+            "act on one observation, uncompiled": rounds(lambda: eager.act(one)),
+            "map one action to the environment": rounds(lambda: spaces.to_env(action)),
+            "flatten one observation": rounds(lambda: spaces.flatten(obs[0])),
+        }
+    with (Path(__file__).parent / "results/parts.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["part", "round", "microseconds"])
+        for part, values in measured.items():
+            writer.writerows([part, number, f"{value:.2f}"] for number, value in enumerate(values))
+            print(f"{part:36} {statistics.median(values):7.1f} us ({min(values):.1f} to {max(values):.1f})")
+    print(f"replay memory {Replay.bytes_for(1, OBS, ACTION)} bytes per row")
+
+
+if __name__ == "__main__":
+    main()

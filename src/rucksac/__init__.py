@@ -1,0 +1,35 @@
+"""Soft Actor-Critic: train, evaluate, watch and load continuous-control agents.
+
+Names are imported when first used, so `import rucksac` itself is cheap.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rucksac.agent import Agent
+    from rucksac.config import Config
+    from rucksac.errors import TrainingStopped, UsageError
+    from rucksac.training.checkpoint import load_agent as load
+    from rucksac.training.evaluate import evaluate
+    from rucksac.training.train import train
+
+__version__ = "0.1.0"
+__all__ = ["Agent", "Config", "TrainingStopped", "UsageError", "evaluate", "load", "train"]
+
+_HOMES = {
+    "Agent": ("rucksac.agent", "Agent"),
+    "Config": ("rucksac.config", "Config"),
+    "TrainingStopped": ("rucksac.errors", "TrainingStopped"),
+    "UsageError": ("rucksac.errors", "UsageError"),
+    "evaluate": ("rucksac.training.evaluate", "evaluate"),
+    "load": ("rucksac.training.checkpoint", "load_agent"),
+    "train": ("rucksac.training.train", "train"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rucksac' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(importlib.import_module(module), attribute)

@@ -1,0 +1,129 @@
+"""All the mathematics of Soft Actor-Critic, one function per equation.
+
+Tensors in, tensors out: no networks, no state, no randomness. Equation numbers refer to
+
+- [1] Haarnoja et al. 2018, *Soft Actor-Critic: Off-Policy Maximum Entropy Deep RL*, arXiv 1801.01290
+- [2] Haarnoja et al. 2018, *Soft Actor-Critic Algorithms and Applications*, arXiv 1812.05905
+
+| symbol | shape | meaning |
+|---|---|---|
+| `q` | (N, B), (N, B, K) or (B, K) | action values of N critics, B states, K candidate actions, in reward units |
+| `log_prob` | (B, K) | log pi(a|s) of each candidate, in nats, actions in the cube [-1, 1]^A |
+| `weight` | (B, K) | how much each candidate counts; sums to 1 over K |
+| `alpha` | () | temperature, reward units per nat |
+| `discount` | (B,) | gamma^n where the return goes on, 0 after a termination |
+| `u`, `mean`, `log_std` | (B, A) | the action before squashing and the Gaussian it came from |
+
+The policy hands over K weighted candidates per state: one sample of weight 1 for continuous actions, every
+action with its probability for discrete ones. The expectations below are therefore the same lines for both.
+Wrong ranks raise `ValueError`: a stray dimension would broadcast silently and still train, badly.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+LOG_2 = math.log(2.0)
+LOG_SQRT_2_PI = 0.5 * math.log(2.0 * math.pi)
+
+
+def squash_correction(u: Tensor) -> Tensor:
+    """Return log(1 - tanh(u)^2), the log-slope of the squashing, element by element ([1] App. C, Eq. 21).
+
+    Written from `u` itself as 2 (log 2 - u - softplus(-2u)): exact for large |u|, where 1 - tanh(u)^2 underflows.
+    """
+    return 2.0 * (LOG_2 - u - softplus(-2.0 * u))
+
+
+def squashed_gaussian(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the action tanh(mean + std * noise) (B, A) and its log-density (B,) ([1] Eq. 11 and 21).
+
+    `noise` is standard normal, (B, A). The density is that of the action in the cube [-1, 1]^A.
+    """
+    _ranks(mean=(mean, 2), log_std=(log_std, 2), noise=(noise, 2))
+    u = mean + log_std.exp() * noise
+    log_density = -0.5 * noise.square() - log_std - LOG_SQRT_2_PI
+    return u.tanh(), (log_density - squash_correction(u)).sum(-1)
+
+
+def log_prob_in_bounds(log_prob: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Turn a log-density over [-1, 1]^A into one over the box [low, high] (change of variables for an affine map).
+
+    `log_prob` has any shape, `low` and `high` are (A,).
+    """
+    _ranks(low=(low, 1), high=(high, 1))
+    return log_prob - ((high - low) / 2.0).log().sum()
+
+
+def soft_value(q: Tensor, log_prob: Tensor, weight: Tensor, alpha: Tensor) -> Tensor:
+    """Return V(s) = E_a[Q(s, a) - alpha log pi(a|s)], shape (B,) ([1] Eq. 3, [2] Eq. 3)."""
+    _ranks(q=(q, 2), log_prob=(log_prob, 2), weight=(weight, 2), alpha=(alpha, 0))
+    return (weight * (q - alpha * log_prob)).sum(-1)
+
+
+def td_target(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:
+    """Return y = r + discount V(s'), shape (B,) ([1] Eq. 8, [2] Eq. 2)."""
+    _ranks(reward=(reward, 1), discount=(discount, 1), next_value=(next_value, 1))
+    return reward + discount * next_value
+
+
+def critic_loss(q: Tensor, target: Tensor) -> Tensor:
+    """Return J_Q = sum over critics of E[(Q(s, a) - y)^2 / 2] ([1] Eq. 7, [2] Eq. 5); q (N, B), target (B,)."""
+    _ranks(q=(q, 2), target=(target, 1))
+    return 0.5 * (q - target).square().mean(-1).sum()
+
+
+def policy_loss(q: Tensor, log_prob: Tensor, weight: Tensor, alpha: Tensor) -> Tensor:
+    """Return J_pi = E_s E_a[alpha log pi(a|s) - Q(s, a)] ([1] Eq. 12, [2] Eq. 9): minus the mean soft value."""
+    return -soft_value(q, log_prob, weight, alpha).mean()
+
+
+def entropy(log_prob: Tensor, weight: Tensor) -> Tensor:
+    """Return the mean entropy estimate E_s E_a[-log pi(a|s)], in nats, shape ()."""
+    _ranks(log_prob=(log_prob, 2), weight=(weight, 2))
+    return -(weight * log_prob).sum(-1).mean()
+
+
+def temperature_loss(alpha: Tensor, policy_entropy: Tensor, target_entropy: float) -> Tensor:
+    """Return J(alpha) = E[-alpha (log pi(a|s) + target)] = alpha (H - target) ([2] Eq. 18); all shape ()."""
+    _ranks(alpha=(alpha, 0), policy_entropy=(policy_entropy, 0))
+    return alpha * (policy_entropy - target_entropy)
+
+
+def pessimistic(q: Tensor) -> Tensor:
+    """Return the smallest answer of the N critics: (N, B, ...) -> (B, ...) ([1] Sec. 4.2, after arXiv 1802.09477)."""
+    return q.amin(0)
+
+
+def polyak(target: Tensor, online: Tensor, tau: Tensor) -> Tensor:
+    """Return (1 - tau) target + tau online, any shape ([1] Alg. 1, last line); tau = 1 copies, tau = 0 keeps."""
+    return torch.lerp(target, online, tau)
+
+
+def adam(
+    value: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, step_size: Tensor, epsilon: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return value and both moments after one Adam step (arXiv 1412.6980, Alg. 1 in the order of its Sec. 2).
+
+    `step_size` and `epsilon` come from `adam_scales`, which holds the bias corrections.
+    """
+    mean = ADAM_BETA_1 * mean + (1.0 - ADAM_BETA_1) * gradient
+    square = ADAM_BETA_2 * square + (1.0 - ADAM_BETA_2) * gradient.square()
+    return value - step_size * mean / (square.sqrt() + epsilon), mean, square
+
+
+ADAM_BETA_1, ADAM_BETA_2, ADAM_EPSILON = 0.9, 0.999, 1e-8
+
+
+def adam_scales(lr: float, step: int) -> tuple[float, float]:
+    """Return Adam's step size and epsilon at the `step`-th update (from 1), bias corrections folded in (Sec. 2)."""
+    root = math.sqrt(1.0 - ADAM_BETA_2**step)
+    return lr * root / (1.0 - ADAM_BETA_1**step), ADAM_EPSILON * root
+
+
+def _ranks(**tensors: tuple[Tensor, int]) -> None:
+    for name, (tensor, rank) in tensors.items():
+        if tensor.dim() != rank:
+            raise ValueError(f"{name} must have {rank} dimensions, not {tensor.dim()}: shape {tuple(tensor.shape)}")

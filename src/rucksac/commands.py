@@ -1,0 +1,306 @@
+"""What the command line can do. Each command is a frozen dataclass: its fields are the flags, `run` does the work.
+
+Importing this module needs no torch; what a command needs is imported when it runs.
+"""
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import json
+import re
+import shlex
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Protocol, cast
+
+import tyro
+
+from rucksac.algorithm.recipes import RECIPES, recipe
+from rucksac.config import Config, flag, with_settings
+from rucksac.errors import UsageError
+
+Runs = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
+Run = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+
+
+class Command(Protocol):
+    """A parsed command."""
+
+    def run(self) -> int:
+        """Do it and return the exit code."""
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train an agent and write everything about it to a run folder."""
+
+    env: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")]
+    """Environment id, such as Pendulum-v1, or module:Name-v0 for your own."""
+    recipe: str = "sac"
+    """Named published settings to start from; see: rucksac recipes."""
+    config: Path | None = None
+    """TOML file with settings; it overrides the recipe, flags override it."""
+    run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
+    """Folder to write to; runs/ENV-RECIPE-seedN if not given."""
+    quiet: bool = False
+    """Print nothing but errors."""
+    json: bool = False
+    """Print the summary as one JSON object on standard output."""
+    settings: tyro.conf.OmitArgPrefixes[Config] = dataclasses.field(default_factory=Config)
+
+    def run(self) -> int:
+        """Train."""
+        from rucksac.training.console import Console
+        from rucksac.training.folder import next_free
+        from rucksac.training.train import train_run
+
+        name = re.sub(r"[^\w.-]+", "-", self.env)
+        folder = self.run_folder or next_free(Path("runs") / f"{name}-{self.recipe}-seed{self.settings.seed}")
+        console = None if self.quiet else Console(self.settings.steps)
+        result = train_run(self.env, self.settings, self.recipe, folder, console)
+        if self.json:
+            print(json.dumps({"run": str(folder), **result.summary}))
+        if console:
+            console.note(_closing(result.summary, folder))
+        return result.stop.exit_code
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Run whole episodes with the mean action; episode i starts from reset(seed=SEED + i)."""
+
+    run_folder: Run
+    """Folder of the run."""
+    episodes: int = 10
+    """Number of episodes."""
+    seed: int = 0
+    """Seed of the first episode."""
+    env: str | None = None
+    """Environment id, for a run that was trained from Python with a function."""
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self) -> int:
+        """Evaluate."""
+        from rucksac.training.checkpoint import load_agent
+        from rucksac.training.evaluate import evaluate
+
+        result = evaluate(
+            load_agent(self.run_folder), _environment(self.run_folder, self.env), self.episodes, self.seed
+        )
+        figures = result.summary
+        if self.json:
+            lengths = [episode.length for episode in result.episodes]
+            print(
+                json.dumps(
+                    {
+                        "episodes": self.episodes,
+                        **figures._asdict(),
+                        "returns": result.returns.tolist(),
+                        "lengths": lengths,
+                    }
+                )
+            )
+        else:
+            print(f"episodes            {self.episodes}")
+            print(f"mean return         {figures.mean:.2f}")
+            print(f"standard deviation  {figures.std:.2f}")
+            print(f"interquartile mean  {figures.iqm:.2f}")
+            print(f"95 % interval       {figures.ci95[0]:.2f} to {figures.ci95[1]:.2f} (of the mean, bootstrap)")
+        return 0
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Draw returns over environment steps; seeds of one setting become one line with an interval.
+
+    A second picture beside the first shows temperature, entropy, Q and losses.
+    """
+
+    runs: Runs
+    """Folders of the runs."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=("-o",))] = None
+    """Picture to write; curve.png in the run's folder, or here for several runs, if not given."""
+
+    def run(self) -> int:
+        """Plot."""
+        from rucksac.tools.plot import plot
+
+        if not self.runs:
+            raise UsageError("plot needs at least one run; give the folder that `rucksac train` wrote")
+        output = self.output or (self.runs[0] if len(self.runs) == 1 else Path()) / "curve.png"
+        for picture in plot(list(self.runs), output):
+            print(picture)
+        return 0
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Show the trained agent acting with its mean action: in a window where there is a display, else as a video."""
+
+    run_folder: Run
+    """Folder of the run."""
+    video: Path | None = None
+    """Video file to write instead of opening a window."""
+    episodes: int = 3
+    """Number of episodes."""
+    seed: int = 0
+    """Seed of the first episode."""
+    env: str | None = None
+    """Environment id, for a run that was trained from Python with a function."""
+
+    def run(self) -> int:
+        """Watch."""
+        from rucksac.tools.watch import has_display, show, write_video
+        from rucksac.training.checkpoint import load_agent
+
+        agent, env = load_agent(self.run_folder), _environment(self.run_folder, self.env)
+        if self.video is None and has_display():
+            where, returns = "window", show(agent, env, self.episodes, self.seed)
+        else:
+            video = self.video or self.run_folder / "video.mp4"
+            where, returns = str(video), write_video(agent, env, self.episodes, self.seed, video)
+        print(f"{where}: {self.episodes} episodes, returns {', '.join(f'{value:.1f}' for value in returns)}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """List the named settings that --recipe accepts, each with its source."""
+
+    json: bool = False
+    """Print one JSON object with all settings."""
+
+    def run(self) -> int:
+        """List."""
+        if self.json:
+            print(
+                json.dumps({name: {"source": r.source, "settings": r.config.to_json()} for name, r in RECIPES.items()})
+            )
+        else:
+            for name, each in RECIPES.items():
+                print(f"{name:10} {each.description}\n{'':10} Source: {each.source}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Show where compiled gradient steps are kept and how much they take; --clear removes them."""
+
+    clear: bool = False
+    """Remove them; the next run compiles again."""
+
+    def run(self) -> int:
+        """Show or remove."""
+        from rucksac.compilation import cache_folder, cached_bytes, clear_cache
+
+        size = clear_cache() if self.clear else cached_bytes()
+        print(f"{cache_folder()}: {size / 2**20:.1f} MiB{' removed' if self.clear else ''}")
+        return 0
+
+
+COMMANDS: dict[str, type[Command]] = {
+    "train": Train,
+    "evaluate": Evaluate,
+    "plot": Plot,
+    "watch": Watch,
+    "recipes": Recipes,
+    "cache": Cache,
+}
+
+
+def run_command(name: str, words: list[str]) -> int:
+    """Parse and run one command; raise `UsageError` in one sentence for words that do not fit."""
+    command = COMMANDS[name]
+    default = Train(env=tyro.MISSING, settings=_settings(words)) if command is Train else None
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            parsed, unknown = tyro.cli(
+                command, prog=f"rucksac {name}", args=words, default=default, return_unknown_args=True
+            )
+    except SystemExit as exit_request:
+        if not exit_request.code:
+            return 0
+        said = _first_sentence(complaint.getvalue())
+        if said.startswith("Missing"):
+            said = f"{name} needs {'ENV' if command is Train else 'RUN'} as its first word"
+        raise UsageError(f"{said}; see rucksac {name} --help") from None
+    if unknown:
+        raise UsageError(f"{_unknown(command, unknown[0])}; see rucksac {name} --help")
+    return cast(Command, parsed).run()
+
+
+def _settings(words: list[str]) -> Config:
+    config = recipe(_value_of("--recipe", words) or "sac").config
+    file = _value_of("--config", words)
+    if file is None:
+        return config
+    try:
+        values = tomllib.loads(Path(file).read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the settings file {file} cannot be read ({error})") from error
+    return with_settings(config, {key.replace("-", "_"): value for key, value in values.items()})
+
+
+def _value_of(name: str, words: list[str]) -> str | None:
+    for index, word in enumerate(words):
+        if word == name and index + 1 < len(words):
+            return words[index + 1]
+        if word.startswith(name + "="):
+            return word.partition("=")[2]
+    return None
+
+
+def _first_sentence(complaint: str) -> str:
+    """Return the parser's complaint up to its first rule, without the box around it."""
+    lines: list[str] = []
+    for line in complaint.splitlines():
+        text = line.strip("│╭╮╰╯─ \t")
+        if lines and (not text or "───" in line):
+            break
+        if text and "───" not in line and not line.startswith("╭"):
+            lines.append(text)
+    return " ".join(lines).rstrip(".")
+
+
+def _unknown(command: type[Any], word: str) -> str:
+    if not word.startswith("-"):
+        return f"{word!r} is one word too many"
+    flags = [flag(field.name) for field in dataclasses.fields(command)]
+    if command is Train:
+        flags += [flag(field.name) for field in dataclasses.fields(Config)]
+    near = difflib.get_close_matches(word.partition("=")[0], flags, n=1)
+    return f"there is no flag {word}" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _environment(run: Path, given: str | None) -> str:
+    from rucksac.training.folder import RunFolder
+
+    env = given or RunFolder.open(run).read_config()["environment"]
+    if not isinstance(env, str):
+        raise UsageError(
+            f"{run} was trained with an environment made by a function; name one with --env, or use rucksac.evaluate"
+        )
+    return env
+
+
+def _closing(summary: dict[str, Any], folder: Path) -> str:
+    evaluation = summary["final_evaluation"]
+    result = (
+        f"Return {evaluation['mean']:.1f}, 95 % interval {evaluation['ci95'][0]:.1f} to {evaluation['ci95'][1]:.1f} "
+        f"({evaluation['episodes']} episodes, mean action)."
+        if evaluation
+        else "Not evaluated."
+    )
+    run = shlex.quote(str(folder))
+    state = "Done" if summary["finished"] else "Stopped early"
+    return (
+        f"{state}: {summary['env_steps']:,} steps, {summary['grad_steps']:,} gradient steps, "
+        f"{summary['env_steps_per_second']:,.0f} steps/s. {result}\n"
+        f"Next:  rucksac plot {run}\n"
+        f"       rucksac watch {run}\n"
+        f"       rucksac evaluate {run} --episodes 100"
+    )

@@ -1,0 +1,153 @@
+"""From a function over tensors to native code: traced once, compiled ahead of time, kept for the next run.
+
+The compiled file is native code and lives in the user's own cache folder, never beside a checkpoint. Its name is a
+digest of the traced graph, the library and machine it was made for and the thread count, so a file is only ever used
+for exactly what it was made from.
+"""
+
+import hashlib
+import os
+import platform
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rucksac.config import Precision
+
+try:
+    import fcntl
+except ImportError:  # not on Windows; there two processes may build the same file, one after the other replaces it
+    fcntl = None  # type: ignore[assignment]
+
+TensorFunction = Callable[..., Tensor]
+Compiled = Callable[[list[Tensor]], Tensor]
+
+
+class CompilerMissing(Exception):
+    """Native code could not be made; the message says why."""
+
+
+def cache_folder() -> Path:
+    """Return the folder for compiled steps: $RUCKSAC_CACHE, or rucksac/ in the user's cache folder."""
+    own = os.environ.get("RUCKSAC_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(own) if own else Path(base) / "rucksac"
+
+
+def cached_bytes() -> int:
+    """Return the size of all compiled steps."""
+    return sum(file.stat().st_size for file in cache_folder().glob("*.pt2"))
+
+
+def clear_cache() -> int:
+    """Remove all compiled steps and return how many bytes that freed; a run under way keeps what it has loaded."""
+    freed = cached_bytes()
+    for pattern in ("*.pt2", "*.lock"):
+        for file in cache_folder().glob(pattern):
+            file.unlink()
+    return freed
+
+
+def compile_ahead(function: TensorFunction, arguments: list[Tensor]) -> Compiled:
+    """Compile `function(*arguments)`, which may change arguments in place and returns one tensor, to native code.
+
+    Only shapes, types and strides of `arguments` matter; their values are left alone. Raises `CompilerMissing`.
+    """
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    examples = [argument.clone() for argument in arguments]
+    graph = make_fx(function)(*examples)
+    file = cache_folder() / f"{_digest(graph, examples)}.pt2"
+    try:
+        loader = _load(file)
+    except (RuntimeError, OSError):  # not there yet, or damaged
+        if not _compiler():
+            raise CompilerMissing("no C++ compiler was found; install g++ or clang++, or set CXX") from None
+        try:
+            with _alone(file):
+                loader = _load_or_build(file, graph, examples)
+        except Exception as error:  # the compiler stack raises almost anything; training goes on without it
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise CompilerMissing(f"compiling failed: {reason}") from error
+    return lambda tensors: loader.boxed_run(tensors)[0]
+
+
+@contextmanager
+def computing(threads: int, precision: Precision) -> Iterator[None]:
+    """Set threads, matmul precision and flushing of subnormals for a run, and restore them afterwards.
+
+    Subnormal optimiser moments cost many times the cycles of normal ones, hence the flushing.
+    """
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision(), _flushes_subnormals()
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision("medium" if precision == "bf16" else "highest")
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.set_float32_matmul_precision(before[1])
+        torch.set_flush_denormal(before[2])
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Let one process at a time build `file`; the lock ends with the process that holds it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.with_suffix(".lock").open("w") as lock:
+        if fcntl:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _load(file: Path) -> Any:
+    if not file.is_file():
+        raise FileNotFoundError(file)
+    return torch._inductor.aoti_load_package(str(file)).loader
+
+
+def _load_or_build(file: Path, graph: torch.fx.GraphModule, examples: list[Tensor]) -> Any:
+    try:
+        return _load(file)  # another process may have built it while this one waited
+    except (RuntimeError, OSError):
+        _build(graph, examples, file)
+        return _load(file)
+
+
+def _build(graph: torch.fx.GraphModule, examples: list[Tensor], file: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix="building-") as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exported = torch.export.export(graph, tuple(examples), strict=False)
+        built = torch._inductor.aoti_compile_and_package(exported, package_path=str(Path(folder) / "step.pt2"))
+        os.replace(built, file)  # atomic: two processes may build the same file at once
+
+
+def _digest(graph: torch.fx.GraphModule, examples: list[Tensor]) -> str:
+    facts = [
+        graph.code,
+        [(tuple(t.shape), t.stride(), str(t.dtype), str(t.device)) for t in examples],
+        torch.__version__,
+        torch.get_num_threads(),
+        torch.get_float32_matmul_precision(),
+        torch.backends.cpu.get_cpu_capability(),
+        platform.platform(),
+        platform.processor(),
+        os.environ.get("CXX", ""),
+    ]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+
+
+def _compiler() -> str | None:
+    named = os.environ.get("CXX")
+    return shutil.which(named) if named else shutil.which("g++") or shutil.which("clang++")
+
+
+def _flushes_subnormals() -> bool:
+    return bool((torch.tensor([1e-39]) * 1.0).item() == 0.0)

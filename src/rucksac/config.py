@@ -1,0 +1,185 @@
+"""Every setting of a run in one frozen dataclass: the source of the flags, of the settings file and of the API.
+
+Importing this module is cheap: no torch, no gymnasium.
+"""
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from rucksac.errors import UsageError
+
+Activation = Literal["relu", "tanh", "elu", "silu", "gelu"]
+Initialisation = Literal["default", "xavier"]
+Precision = Literal["fp32", "bf16"]
+Compile = Literal["auto", "never"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings of one run. Sizes are counts, rates are per gradient step, clocks count environment steps."""
+
+    steps: int = 20_000
+    """Environment steps to train for."""
+    seed: int = 1
+    """Seed of every random stream of the run; one number gives one result."""
+    warmup: int = 1_000
+    """Environment steps of uniformly random actions before learning starts."""
+    batch_size: int = 256
+    """Transitions per gradient step."""
+    buffer_size: int = 1_000_000
+    """Rows of replay memory; an episode of n steps takes n + 1 rows."""
+    hidden: tuple[int, ...] = (256, 256)
+    """Widths of the hidden layers of the policy and of each critic."""
+    activation: Activation = "relu"
+    """Activation between the layers."""
+    initialisation: Initialisation = "default"
+    """Initial weights: PyTorch's default for linear layers, or Xavier with zero biases."""
+    critics: int = 2
+    """Number of critics; the smallest answer counts."""
+    lr: float = 3e-4
+    """Adam's learning rate for policy, critics and temperature."""
+    gamma: float = 0.99
+    """Discount of the return per environment step."""
+    tau: float = 0.005
+    """Weight of the online critics in each update of their targets."""
+    target_every: int = 1
+    """Gradient steps between updates of the targets."""
+    alpha: float | Literal["learned"] = "learned"
+    """Temperature: learned, or a fixed number (reward units per nat)."""
+    initial_alpha: float = 1.0
+    """First value of a learned temperature."""
+    target_entropy: float | None = None
+    """Entropy that a learned temperature aims at, in nats of the [-1, 1] action; minus the action size if not given."""
+    utd: float = 1.0
+    """Gradient steps per environment step (update-to-data ratio)."""
+    precision: Precision = "fp32"
+    """Precision inside matrix products; values are stored in fp32 either way."""
+    compile: Compile = "auto"
+    """Compile the gradient step when a C++ compiler is there, or never."""
+    threads: int | None = None
+    """Threads for the gradient step; if not given, one for small networks, else all processors it may use."""
+    log_every: int = 500
+    """Environment steps between rows of metrics.csv."""
+    eval_every: int = 5_000
+    """Environment steps between evaluations; there is always one at the end."""
+    eval_episodes: int = 10
+    """Episodes per evaluation, started from reset(seed=0), reset(seed=1) and so on."""
+    checkpoint_every: int = 10_000
+    """Environment steps between checkpoints; there is always one at the end."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            allowed, holds = _RULES[field.name]
+            value = _plain(getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+            if not holds(value):
+                raise UsageError(f"{flag(field.name)} is {value!r}, but must be {allowed}")
+        if 0 < self.warmup < self.batch_size:
+            raise UsageError(
+                f"the warm-up stores {self.warmup} transitions, fewer than one batch of {self.batch_size}; "
+                f"use --warmup {self.batch_size} or more, --batch-size {self.warmup} or less, or --warmup 0"
+            )
+        if self.buffer_size < 2 * self.batch_size + 2:  # even episodes of one step must fill a batch
+            raise UsageError(
+                f"a batch of {self.batch_size} does not fit a replay memory of {self.buffer_size} rows; "
+                f"give at least --buffer-size {2 * self.batch_size + 2}"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as plain JSON values."""
+        return {**dataclasses.asdict(self), "hidden": list(self.hidden)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Config":
+        """Return the settings that `to_json` gave; raise `UsageError` when names or values do not fit."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(values, dict) or set(values) != names:
+            raise UsageError(f"the settings must name exactly {', '.join(sorted(names))}")
+        return cls(**values)
+
+
+def with_settings(config: Config, settings: dict[str, Any]) -> Config:
+    """Return `config` with some settings replaced; raise `UsageError` for one that does not exist."""
+    names = [field.name for field in dataclasses.fields(Config)]
+    for name in settings:
+        if name not in names:
+            raise UsageError(f"there is no setting {name!r}; the settings are {', '.join(names)}")
+    return dataclasses.replace(config, **settings)
+
+
+def flag(name: str) -> str:
+    """Return the command-line flag of a setting."""
+    return "--" + name.replace("_", "-")
+
+
+Rule = tuple[str, Callable[[Any], bool]]
+
+
+def _whole(least: int, most: int = 10**15) -> Rule:
+    return f"a whole number from {least} to {most}", lambda value: _is_int(value) and least <= value <= most
+
+
+def _choice(literal: Any) -> Rule:
+    return "one of " + ", ".join(get_args(literal)), lambda value: value in get_args(literal)
+
+
+def _or(word: str | None, rule: Rule) -> Rule:
+    allowed, holds = rule
+    return f"{word or 'left out'} or {allowed}", lambda value: value == word or holds(value)
+
+
+def _between(least: float, most: float) -> Rule:
+    return f"a number from {least:g} to {most:g}", lambda value: _is_number(value) and least <= value <= most
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
+
+
+def _plain(value: Any) -> Any:
+    """Return numbers and lists of any library as Python's own."""
+    if isinstance(value, list | tuple):
+        return tuple(_plain(each) for each in value)
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return int(value)
+    return float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else value
+
+
+_WIDTHS: Rule = (
+    "one or more whole numbers from 1 to 16384, such as 256 256",
+    lambda value: isinstance(value, tuple) and bool(value) and all(_is_int(w) and 1 <= w <= 16_384 for w in value),
+)
+_RULES: dict[str, Rule] = {
+    "steps": _whole(1),
+    "seed": _whole(0),
+    "warmup": _whole(0),
+    "batch_size": _whole(1, 10**7),
+    "buffer_size": _whole(2),
+    "hidden": _WIDTHS,
+    "activation": _choice(Activation),
+    "initialisation": _choice(Initialisation),
+    "critics": _whole(1, 100),
+    "lr": _between(1e-12, 1.0),
+    "gamma": ("a number from 0 to below 1", lambda value: _is_number(value) and 0 <= value < 1),
+    "tau": ("a number above 0 and at most 1", lambda value: _is_number(value) and 0 < value <= 1),
+    "target_every": _whole(1),
+    "alpha": _or("learned", _between(1e-30, 1e30)),
+    "initial_alpha": _between(1e-30, 1e30),
+    "target_entropy": _or(None, _between(-1e6, 1e6)),
+    "utd": _between(1e-6, 1e3),
+    "precision": _choice(Precision),
+    "compile": _choice(Compile),
+    "threads": _or(None, _whole(1, 1024)),
+    "log_every": _whole(1),
+    "eval_every": _whole(1),
+    "eval_episodes": _whole(1),
+    "checkpoint_every": _whole(1),
+}

@@ -1,0 +1,32 @@
+"""The kinds of bad news a person can get from rucksac."""
+
+import traceback
+
+
+class UsageError(Exception):
+    """Something the user gave cannot work; the message says what, what is allowed and how to fix it.
+
+    The command line prints the message as one sentence and exits with code 2.
+    """
+
+
+class TrainingStopped(Exception):
+    """A run had to end early for a reason that lies in the run itself, such as a loss that is not a number."""
+
+
+class StoppedAtOnce(KeyboardInterrupt):
+    """A signal asked to end without finishing anything; `exit_code` is 128 + the signal's number."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__()
+        self.exit_code = 128 + signal
+
+
+def environment_failed(where: str, error: Exception) -> UsageError:
+    """Return the error for an environment that raised in `where`: what it raised, and at which line of whose code."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    reason = " ".join(str(error).split()) or "no message"
+    return UsageError(
+        f"the environment failed in {where}: {type(error).__name__}: {reason} ({last.filename}, line {last.lineno}); "
+        "correct the environment"
+    )

@@ -1,0 +1,127 @@
+"""Seeing an agent act: in a window, or as a video file."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import imageio_ffmpeg
+import numpy as np
+
+from rucksac.agent import Agent
+from rucksac.environments.making import make
+from rucksac.errors import UsageError
+from rucksac.training.evaluate import check_spaces, evaluate
+
+FORMATS = (".mp4", ".mkv", ".webm", ".mov")
+
+
+def has_display() -> bool:
+    """Return whether a window could be opened here."""
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def show(agent: Agent, env_id: str, episodes: int, seed: int) -> list[float]:
+    """Run episodes in a window and return their returns."""
+    with _rendering(agent, env_id, "human") as env:
+        return evaluate(agent, env, episodes, seed).returns.tolist()
+
+
+def write_video(agent: Agent, env_id: str, episodes: int, seed: int, file: Path) -> list[float]:
+    """Write episodes to a video file, complete or not at all, and return their returns."""
+    if file.suffix not in FORMATS:
+        raise UsageError(f"{file} is no video this can write; name a file ending in {', '.join(FORMATS)}")
+    unfinished = file.with_name(f"unfinished-{file.name}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.touch()
+        if file.is_dir():
+            raise IsADirectoryError(21, "it is a folder")
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise UsageError(f"{file} cannot be written ({error.strerror}); give a --video where you may write") from error
+    try:
+        with _rendering(agent, env_id, "rgb_array") as env:
+            filming = _Filming(env, unfinished)
+            try:
+                returns = evaluate(agent, filming, episodes, seed).returns.tolist()
+            finally:
+                filming.finish()
+        unfinished.replace(file)
+        return returns
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+class _Filming(gymnasium.Wrapper):
+    """Writes a frame after every reset and step."""
+
+    def __init__(self, env: gymnasium.Env, file: Path) -> None:
+        super().__init__(env)
+        self.file = file
+        self._writer: Any = None
+
+    def reset(self, **kwargs: Any) -> Any:
+        """Reset and film the first frame."""
+        result = self.env.reset(**kwargs)
+        self._film()
+        return result
+
+    def step(self, action: Any) -> Any:
+        """Step and film."""
+        result = self.env.step(action)
+        self._film()
+        return result
+
+    def finish(self) -> None:
+        """Complete the file."""
+        if self._writer:
+            self._writer.close()
+
+    def _film(self) -> None:
+        frame = np.asarray(self.env.render())
+        frame = np.ascontiguousarray(
+            frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]
+        )  # codecs want even sizes
+        if self._writer is None:
+            fps = self.env.metadata.get("render_fps", 30)
+            size = (frame.shape[1], frame.shape[0])
+            self._writer = imageio_ffmpeg.write_frames(str(self.file), size, fps=fps, macro_block_size=2)
+            self._writer.send(None)
+        self._writer.send(frame)
+
+
+@contextmanager
+def _rendering(agent: Agent, env_id: str, mode: str) -> Iterator[gymnasium.Env]:
+    if not has_display():
+        os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo draws without a display only when told how
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    plain = make(env_id)
+    modes = plain.metadata.get("render_modes", [])
+    plain.close()
+    if mode not in modes:
+        raise UsageError(
+            f"{env_id} cannot draw itself as {mode!r}; it offers {', '.join(modes) or 'no way of drawing'}"
+        )
+    env = make(env_id, render_mode=mode)
+    try:
+        check_spaces(agent, env)
+        env.reset(seed=0)
+        env.render()
+    except UsageError:
+        env.close()
+        raise
+    except Exception as error:  # what a graphics stack raises has no common type
+        env.close()
+        raise UsageError(
+            f"{env_id} cannot be drawn here ({type(error).__name__}: {error}); install its renderer "
+            '(pip install "rucksac[classic,mujoco]") and, without a screen, a software one such as the '
+            "system packages libegl1 and libosmesa6"
+        ) from error
+    try:
+        yield env
+    finally:
+        env.close()

@@ -1,0 +1,112 @@
+"""A run as a person sees it: a live table on a terminal, plain lines elsewhere."""
+
+import time
+
+import numpy as np
+from rich.console import Console as RichConsole
+from rich.console import Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from rucksac.stats import summarise
+from rucksac.training.record import Row
+
+RECENT_EPISODES = 10
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Console:
+    """A `Recorder` that shows. Everything goes to standard error, so that standard output stays for results."""
+
+    def __init__(self, steps: int) -> None:
+        self._out = RichConsole(stderr=True, highlight=False, soft_wrap=True)
+        self._steps = steps
+        self._returns: list[float] = []
+        self._evaluation = ""
+        self._row: Row = {}
+        self._last_line = -SECONDS_BETWEEN_LINES
+        self._first: tuple[float, int] | None = None
+        self._live: Live | None = None
+        self._progress = Progress(
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f} steps"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._out,
+        )
+        self._task = self._progress.add_task("train", total=steps)
+
+    def start(self, opening: str) -> None:
+        """Say what the run is; from here on the table is live."""
+        self._out.print(opening, markup=False)
+        if self._out.is_terminal:
+            self._live = Live(self._picture(), console=self._out, refresh_per_second=4, transient=False)
+            self._live.start()
+        else:
+            self._out.print("Preparing the gradient step; compiling it the first time takes up to a minute.")
+
+    def note(self, text: str) -> None:
+        """Show one line."""
+        self._out.print(text, markup=False)
+
+    def metrics(self, row: Row) -> None:
+        """Show the state of learning."""
+        self._row = row
+        self._progress.update(self._task, completed=row["env_steps"])
+        if self._live:
+            self._live.update(self._picture())
+        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            self._out.print(self._line())
+
+    def episode(self, row: Row) -> None:
+        """Remember the return."""
+        self._returns = [*self._returns[-RECENT_EPISODES + 1 :], row["return"]]
+
+    def evaluation(self, rows: list[Row]) -> None:
+        """Show the evaluation."""
+        figures = summarise(np.array([row["return"] for row in rows]))
+        self._evaluation = f"{figures.mean:.1f} (95 % interval {figures.ci95[0]:.1f} to {figures.ci95[1]:.1f})"
+        if not self._live:
+            self._out.print(f"step {rows[0]['env_steps']:,}: evaluation {self._evaluation}")
+
+    def close(self) -> None:
+        """Leave the last table standing."""
+        if self._live:
+            self._live.update(self._picture())
+            self._live.stop()
+
+    def _rate(self) -> str:
+        now, steps = self._row["wall_seconds"], self._row["env_steps"]
+        if self._first is None:
+            self._first = now, steps
+        seconds = now - self._first[0]
+        return f"{(steps - self._first[1]) / seconds:,.0f} steps/s" if seconds > 0 else ""
+
+    def _recent(self) -> str:
+        return f"{sum(self._returns) / len(self._returns):.1f}" if self._returns else "none yet"
+
+    def _line(self) -> str:
+        row = self._row
+        return (
+            f"step {row['env_steps']:,} of {self._steps:,}: return {self._recent()}, alpha {row['alpha']:.3g}, "
+            f"entropy {row['entropy']:.2f}, Q {row['q']:.1f} {self._rate()}".rstrip()
+        )
+
+    def _picture(self) -> Group:
+        table = Table.grid(padding=(0, 3))
+        if self._row:
+            row = self._row
+            table.add_row(f"return, last {RECENT_EPISODES} episodes", self._recent(), "alpha", f"{row['alpha']:.3g}")
+            table.add_row("evaluation", self._evaluation or "none yet", "entropy", f"{row['entropy']:.2f}")
+            table.add_row("speed", self._rate(), "Q", f"{row['q']:.1f}")
+            losses = f"{row['policy_loss']:.3g}"
+            table.add_row("critic loss", f"{row['critic_loss']:.3g}", "policy loss", losses)
+        else:
+            table.add_row(
+                "preparing: compiling the gradient step takes up to a minute the first time, then random steps"
+            )
+        return Group(self._progress, table)

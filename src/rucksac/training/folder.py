@@ -1,0 +1,128 @@
+"""A run on disk: which file is where, what a run was made with, and the refusal to write over one."""
+
+import importlib.metadata
+import itertools
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rucksac.config import Config
+from rucksac.errors import UsageError
+
+PACKAGES = ("rucksac", "torch", "numpy", "gymnasium", "mujoco")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path) -> "RunFolder":
+        """Make the folder; raise `UsageError` when it already holds something or cannot be written."""
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UsageError(f"{path} is already in use; give another --run, or remove it first")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            (path / "config.json").touch()
+        except OSError as error:
+            raise UsageError(
+                f"{path} cannot be written ({error.strerror}); give a --run where you may write"
+            ) from error
+        return cls(path)
+
+    def discard(self) -> None:
+        """Remove what an unsuccessful start has written; a folder with a checkpoint stays."""
+        if not (self.path / "checkpoint").exists():
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """Return an existing run; raise `UsageError` when `path` is none."""
+        if not (path / "config.json").is_file():
+            raise UsageError(f"{path} is not the folder of a run; give one that `rucksac train` wrote")
+        return cls(path)
+
+    def write_config(self, environment: str | None, recipe: str, config: Config, derived: dict[str, Any]) -> None:
+        """Write config.json: settings, what followed from them (`derived`), versions and machine."""
+        self._write_json(
+            "config.json",
+            {
+                "environment": environment,
+                "recipe": recipe,
+                "settings": config.to_json(),
+                "derived": derived,
+                "versions": _versions(),
+                "machine": {"system": platform.platform(), "processor": _processor(), "cpus": os.cpu_count()},
+            },
+        )
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Write summary.json."""
+        self._write_json("summary.json", summary)
+
+    def read_config(self) -> dict[str, Any]:
+        """Return config.json; raise `UsageError` when it is damaged."""
+        return self._read_json("config.json", ("environment", "recipe", "settings", "derived"))
+
+    def read_summary(self) -> dict[str, Any]:
+        """Return summary.json; raise `UsageError` when it is missing or damaged."""
+        return self._read_json("summary.json", ("env_steps",))
+
+    def _write_json(self, name: str, values: dict[str, Any]) -> None:
+        temporary = self.path / (name + ".new")
+        temporary.write_text(json.dumps(values, indent=2) + "\n")
+        os.replace(temporary, self.path / name)
+
+    def _read_json(self, name: str, keys: tuple[str, ...]) -> dict[str, Any]:
+        try:
+            values = json.loads((self.path / name).read_text())
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"{self.path / name} cannot be read ({error}); was this folder written by rucksac?"
+            ) from error
+        if not isinstance(values, dict) or any(key not in values for key in keys) or not _plain(values):
+            raise UsageError(f"{self.path / name} is damaged or foreign: it must name {', '.join(keys)}")
+        return values
+
+
+def _plain(values: dict[str, Any]) -> bool:
+    kinds = {"settings": dict, "derived": dict, "environment": str | None, "recipe": str}
+    return all(isinstance(values[key], kind) for key, kind in kinds.items() if key in values)
+
+
+def next_free(base: Path) -> Path:
+    """Return `base`, or the first of base-2, base-3 and so on that does not exist."""
+    return next(path for path in _candidates(base) if not path.exists())
+
+
+def _candidates(base: Path) -> Iterator[Path]:
+    yield base
+    for number in itertools.count(2):
+        yield base.with_name(f"{base.name}-{number}")
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,46 @@
+"""Ctrl-C and SIGTERM: the first asks the run to end well, the second ends it at once."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from rucksac.errors import StoppedAtOnce
+
+
+class StopRequest(threading.Event):
+    """Set by the first signal once `graceful`; `exit_code` is 128 + the signal's number, as shells expect."""
+
+    signal: int | None = None
+    graceful = False  # whether there is anything yet that is worth ending well
+
+    @property
+    def exit_code(self) -> int:
+        """Return the exit code of a process ended by the signal, 0 when there was none."""
+        return 0 if self.signal is None else 128 + self.signal
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Turn SIGINT and SIGTERM into a `StopRequest` meanwhile; outside the main thread signals stay as they are.
+
+    A signal before `graceful` is set, and every second one, raises `StoppedAtOnce`.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        if request.is_set() or not request.graceful:
+            raise StoppedAtOnce(number)
+        request.signal = number
+        request.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,143 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rucksac.algorithm import equations as eq
+
+torch_vector = torch.tensor
+finite = st.floats(-30, 30, allow_nan=False, width=32)
+
+
+@given(finite)
+def test_squash_correction_is_the_log_slope_of_tanh(u):
+    exact = math.log(4.0) - 2.0 * (abs(u) + math.log1p(math.exp(-2.0 * abs(u))))
+    assert eq.squash_correction(torch.tensor(u)).item() == pytest.approx(exact, rel=2e-6, abs=2e-6)
+
+
+@given(st.floats(-1e4, 1e4, allow_nan=False, width=32))
+def test_squash_correction_and_its_gradient_are_finite_far_out(u):
+    point = torch.tensor(u, requires_grad=True)
+    value = eq.squash_correction(point)
+    value.backward()
+    assert math.isfinite(value.item())
+    assert abs(point.grad.item()) <= 2.0
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.floats(-1.5, 1.5), st.floats(-1.5, 0.3))
+def test_squashed_gaussian_density_integrates_to_one(mean, log_std):
+    std = math.exp(log_std)
+    u = torch.linspace(mean - 9 * std, mean + 9 * std, 200_001, dtype=torch.float64)
+    noise = ((u - mean) / std).unsqueeze(1)
+    ones = torch.ones_like(noise)
+    action, log_prob = eq.squashed_gaussian(mean * ones, log_std * ones, noise)
+    assert torch.trapezoid(log_prob.exp(), action.squeeze(1)).item() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_squashed_gaussian_by_hand():
+    action, log_prob = eq.squashed_gaussian(torch.zeros(1, 2), torch.zeros(1, 2), torch.tensor([[0.0, 1.0]]))
+    assert action.tolist()[0] == pytest.approx([0.0, math.tanh(1.0)])
+    by_hand = -0.5 - math.log(2 * math.pi) - math.log(1 - math.tanh(1.0) ** 2)
+    assert log_prob.tolist() == pytest.approx([by_hand])
+
+
+def test_squashed_gaussian_gradients_against_finite_differences():
+    generator = torch.Generator().manual_seed(0)
+    mean, log_std, noise = (torch.randn(3, 2, dtype=torch.float64, generator=generator) for _ in range(3))
+    mean.requires_grad_(), log_std.requires_grad_()
+    assert torch.autograd.gradcheck(lambda m, s: eq.squashed_gaussian(m, s, noise), (mean, log_std))
+
+
+def test_density_in_bounds_integrates_to_one_in_environment_units():
+    low, high = torch.tensor([-3.0], dtype=torch.float64), torch.tensor([5.0], dtype=torch.float64)
+    noise = torch.linspace(-9, 9, 100_001, dtype=torch.float64).unsqueeze(1)
+    zeros = torch.zeros_like(noise)
+    action, log_prob = eq.squashed_gaussian(zeros, zeros - 0.5, noise)
+    in_env = low + (action + 1) * 0.5 * (high - low)
+    density = eq.log_prob_in_bounds(log_prob, low, high).exp()
+    assert torch.trapezoid(density, in_env.squeeze(1)).item() == pytest.approx(1.0, abs=1e-6)
+
+
+def test_soft_value_of_one_sample_and_of_weighted_actions():
+    alpha = torch.tensor(0.5)
+    one = eq.soft_value(torch.tensor([[3.0]]), torch.tensor([[-2.0]]), torch.tensor([[1.0]]), alpha)
+    assert one.tolist() == [4.0]  # 3 - 0.5 * -2
+    weight = torch.tensor([[0.25, 0.75]])
+    two = eq.soft_value(torch.tensor([[1.0, 2.0]]), weight.log(), weight, alpha)
+    entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
+    assert two.tolist() == pytest.approx([0.25 * 1 + 0.75 * 2 + 0.5 * entropy])
+
+
+def test_soft_value_is_greatest_for_the_boltzmann_policy():
+    q, alpha = torch.tensor([[1.0, 2.0, -0.5]]), torch.tensor(0.7)
+    best = torch.softmax(q / alpha, -1)
+    best_value = eq.soft_value(q, best.log(), best, alpha).item()
+    assert best_value == pytest.approx((alpha * torch.logsumexp(q / alpha, -1)).item(), rel=1e-6)
+    other = torch.tensor([[0.4, 0.4, 0.2]])
+    assert eq.soft_value(q, other.log(), other, alpha).item() < best_value
+
+
+def test_td_target_stops_at_a_termination():
+    target = eq.td_target(torch.tensor([1.0, 1.0]), torch.tensor([0.9, 0.0]), torch.tensor([10.0, 10.0]))
+    assert target.tolist() == pytest.approx([10.0, 1.0])
+
+
+def test_critic_loss_by_hand():
+    q = torch.tensor([[1.0, 3.0], [0.0, 0.0]])
+    assert eq.critic_loss(q, torch.tensor([2.0, 1.0])).item() == pytest.approx(0.5 * (1 + 4) / 2 + 0.5 * (4 + 1) / 2)
+
+
+def test_policy_loss_by_hand():
+    loss = eq.policy_loss(
+        torch.tensor([[2.0], [4.0]]), torch.tensor([[1.0], [-1.0]]), torch.ones(2, 1), torch.tensor(0.5)
+    )
+    assert loss.item() == pytest.approx(((0.5 - 2.0) + (-0.5 - 4.0)) / 2)
+
+
+@given(st.floats(-3, 3), st.floats(-3, 3))
+def test_temperature_falls_when_the_policy_is_more_random_than_wanted(policy_entropy, target_entropy):
+    log_alpha = torch.tensor(0.3, requires_grad=True)
+    loss = eq.temperature_loss(log_alpha.exp(), torch.tensor(policy_entropy), target_entropy)
+    loss.backward()
+    assert log_alpha.grad.item() == pytest.approx(math.exp(0.3) * (policy_entropy - target_entropy), abs=1e-5)
+
+
+def test_pessimistic_takes_the_smallest_answer_element_by_element():
+    assert eq.pessimistic(torch.tensor([[1.0, 5.0], [2.0, 4.0]])).tolist() == [1.0, 4.0]
+
+
+def test_polyak_weighs_the_online_value_by_tau():
+    assert eq.polyak(torch.tensor([1.0]), torch.tensor([3.0]), torch.tensor(0.25)).tolist() == [1.5]
+    assert eq.polyak(torch.tensor([1.0]), torch.tensor([3.0]), torch.tensor(0.0)).tolist() == [1.0]
+    assert eq.polyak(torch.tensor([1.0]), torch.tensor([3.0]), torch.tensor(1.0)).tolist() == [3.0]
+
+
+def test_adam_is_the_reference_implementation():
+    generator = torch.Generator().manual_seed(3)
+    reference = torch.nn.Parameter(torch.randn(5, dtype=torch.float64, generator=generator))
+    optimizer = torch.optim.Adam([reference], lr=0.01)
+    value, mean, square = reference.detach().clone(), torch.zeros(5).double(), torch.zeros(5).double()
+    for step in range(1, 30):
+        gradient = torch.randn(5, dtype=torch.float64, generator=generator)
+        reference.grad = gradient.clone()
+        optimizer.step()
+        scales = [torch.tensor(scale, dtype=torch.float64) for scale in eq.adam_scales(0.01, step)]
+        value, mean, square = eq.adam(value, gradient, mean, square, *scales)
+    np.testing.assert_allclose(value, reference.detach(), rtol=1e-10)
+
+
+@pytest.mark.parametrize("batch", [1, 7])
+def test_wrong_ranks_are_refused(batch):
+    flat, column = torch.zeros(batch), torch.zeros(batch, 1)
+    with pytest.raises(ValueError, match="next_value must have 1 dimensions, not 2"):
+        eq.td_target(flat, flat, column)
+    with pytest.raises(ValueError, match="target must have 1"):
+        eq.critic_loss(torch.zeros(2, batch), column)
+    with pytest.raises(ValueError, match="q must have 2"):
+        eq.soft_value(flat, column, column, torch.tensor(1.0))
+    with pytest.raises(ValueError, match="alpha must have 0"):
+        eq.policy_loss(column, column, column, torch.ones(1))

@@ -1,0 +1,68 @@
+import math
+
+import pytest
+import torch
+
+from rucksac.algorithm.initialisation import initialise
+from rucksac.algorithm.networks import MLP, Critics
+from rucksac.algorithm.policies import LOG_STD_MAX, LOG_STD_MIN, SquashedGaussian
+
+
+def seeded(number=0):
+    return torch.Generator().manual_seed(number)
+
+
+def test_stacked_critics_equal_separate_networks():
+    critics = Critics(3, 2, (16, 8), "tanh", 4)
+    initialise(critics, "default", seeded())
+    obs, action = torch.randn(5, 3, generator=seeded(1)), torch.randn(5, 2, generator=seeded(2))
+    together = critics(obs, action)
+    assert together.shape == (4, 5)
+    for index in range(4):
+        x = torch.cat([obs, action], -1)
+        for layer in critics.mlp.layers[:-1]:
+            x = torch.tanh(x @ layer.weight[index] + layer.bias[index])
+        last = critics.mlp.layers[-1]
+        torch.testing.assert_close(together[index], (x @ last.weight[index] + last.bias[index]).squeeze(-1))
+
+
+def test_critics_start_different_from_each_other():
+    critics = Critics(3, 2, (16,), "relu", 2)
+    initialise(critics, "default", seeded())
+    answers = critics(torch.ones(1, 3), torch.ones(1, 2))
+    assert answers[0].item() != answers[1].item()
+
+
+def test_default_initialisation_is_that_of_linear_layers():
+    network = MLP(400, (300,), 10)
+    initialise(network, "default", seeded())
+    for layer, inputs in zip(network.layers, (400, 300), strict=True):
+        reference = torch.nn.Linear(inputs, layer.weight.shape[1])
+        for own, theirs in ((layer.weight, reference.weight), (layer.bias, reference.bias)):
+            assert own.abs().max() <= 1 / math.sqrt(inputs) + 1e-7
+            if own.numel() > 1000:
+                assert own.std().item() == pytest.approx(theirs.std().item(), rel=0.02)
+
+
+def test_xavier_initialisation_has_its_bound_and_zero_biases():
+    network = MLP(30, (50,), 20, copies=2)
+    initialise(network, "xavier", seeded())
+    assert network.layers[0].weight.abs().max().item() == pytest.approx(math.sqrt(6 / 80), rel=0.01)
+    assert all((layer.bias == 0).all() for layer in network.layers)
+
+
+def test_candidates_stay_finite_for_wild_network_outputs():
+    output = torch.tensor([[1e4, -1e4, 1e4, -1e4], [-1e4, 1e4, -1e4, 1e4]])
+    action, log_prob, weight = SquashedGaussian.candidates(output, torch.randn(2, 2, generator=seeded()))
+    assert action.abs().max() <= 1
+    assert log_prob.isfinite().all()
+    assert weight.tolist() == [[1.0], [1.0]]
+
+
+def test_log_std_is_bounded_and_the_mean_action_ignores_it():
+    output = torch.tensor([[0.3, 50.0]])
+    noise = torch.ones(1, 1)
+    assert SquashedGaussian.sample(output, noise).item() == pytest.approx(math.tanh(0.3 + math.exp(LOG_STD_MAX)))
+    low = SquashedGaussian.sample(torch.tensor([[0.3, -50.0]]), noise).item()
+    assert low == pytest.approx(math.tanh(0.3 + math.exp(LOG_STD_MIN)))
+    assert SquashedGaussian.sample(output, torch.zeros(1, 1)).item() == pytest.approx(math.tanh(0.3))

@@ -1,0 +1,11 @@
+"""Shared parts of the tests."""
+
+import os
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_steps_stay_in_the_project(pytestconfig):
+    """Keep native code in pytest's own cache, so that a second run of the tests finds it."""
+    os.environ["RUCKSAC_CACHE"] = str(pytestconfig.cache.mkdir("compiled-steps"))

@@ -1,0 +1,99 @@
+import gymnasium
+import numpy as np
+import pytest
+
+from rucksac.environments.making import make
+from rucksac.environments.reading import spaces_of
+from rucksac.environments.rollout import Rollout
+from rucksac.environments.spaces import Door
+from rucksac.errors import UsageError
+from tests.worlds import Counter, Faulty, Once, World
+
+
+def rollout_of(*envs, seed=0):
+    return Rollout([Door(env, spaces_of(env)) for env in envs], seed)
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_transitions_never_join_two_episodes_and_returns_are_counted(lanes):
+    rollout = rollout_of(*(Counter() for _ in range(lanes)))
+    transitions, episodes = [], []
+    for _ in range(21):  # three rounds of an episode of 3 and one of 4
+        new, finished = rollout.step(np.zeros((lanes, 1), np.float32))
+        transitions += new
+        episodes += finished
+    for lane in range(lanes):
+        own = [t for t in transitions if t.lane == lane]
+        assert len(own) == 21
+        for t in own:
+            assert t.next_obs[0] == t.obs[0] + 1
+            episode, step = divmod(t.next_obs[0], 100)
+            assert t.terminated == (episode % 2 == 0 and step == 3)
+            assert t.truncated == (episode % 2 == 1 and step == 4)
+    assert sorted((e.length, e.total_return) for e in episodes) == [(3, 6.0)] * 3 * lanes + [(4, 10.0)] * 3 * lanes
+
+
+def test_termination_wins_over_truncation():
+    (transition,), _ = rollout_of(Once()).step(np.zeros((1, 1), np.float32))
+    assert (transition.terminated, transition.truncated) == (True, False)
+
+
+def test_every_episode_has_a_seed_of_its_own_and_equal_runs_have_equal_seeds():
+    class Remembering(World):
+        def __init__(self):
+            self.seeds = []
+
+        def reset(self, *, seed=None, options=None):
+            self.seeds.append(seed)
+            return super().reset(seed=seed)
+
+        def step(self, action):
+            return self.seen(), 0.0, True, False, {}
+
+    def seeds(seed):
+        envs = [Remembering(), Remembering()]
+        rollout = rollout_of(*envs, seed=seed)
+        for _ in range(5):
+            rollout.step(np.zeros((2, 1), np.float32))
+        return envs[0].seeds + envs[1].seeds
+
+    assert seeds(1) == seeds(1)
+    assert len(set(seeds(1) + seeds(2))) == 24
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("nan", "not finite at index 0"),
+        ("shape", r"shape \(2,\) .* must be numbers of shape \(1,\)"),
+        ("none", "failed in step: TypeError"),
+        ("infinite", "reward inf, not a finite number"),
+        ("raises", r"failed in step: ZeroDivisionError: .* \(.*worlds.py, line \d+\)"),
+        ("four", "failed in step: ValueError: not enough values"),
+    ],
+)
+def test_an_environment_that_breaks_its_word_is_named_as_the_cause(fault, says):
+    rollout = rollout_of(Faulty(fault))
+    with pytest.raises(UsageError, match=says):
+        for _ in range(4):
+            rollout.step(np.zeros((1, 1), np.float32))
+
+
+def test_unknown_environments_get_the_nearest_names():
+    with pytest.raises(UsageError, match="Pendulum-v1"):
+        make("Pendulm-v1")
+    with pytest.raises(UsageError, match="nowhere_to_be_found.*install the module or correct the id"):
+        make("nowhere_to_be_found:Thing-v0")
+    with pytest.raises(UsageError, match="must return a gymnasium.Env"):
+        make(lambda: 3)
+
+
+def test_a_missing_simulator_names_the_extra(monkeypatch):
+    def absent(*args, **kwargs):
+        raise gymnasium.error.DependencyNotInstalled("no simulator")
+
+    monkeypatch.setattr(gymnasium, "make", absent)  # both simulators are installed where the tests run
+    with pytest.raises(UsageError, match=r'pip install "rucksac\[mujoco\]"'):
+        make("HalfCheetah-v5")
+    with pytest.raises(UsageError, match=r'pip install "rucksac\[box2d\]"'):
+        make("BipedalWalker-v3")

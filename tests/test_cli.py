@@ -1,0 +1,261 @@
+"""The command line as a person uses it: real processes in a folder of their own."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "rucksac"]
+SMALL = "--steps 300 --warmup 50 --batch-size 32 --hidden 16 --threads 1 --eval-episodes 2 --compile never".split()
+
+
+def rucksac(*words, cwd=None, **kwargs):
+    return subprocess.run(
+        [*COMMAND, *map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=300, check=False, **kwargs
+    )
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in (1, 2):
+        done = rucksac("train", "Pendulum-v1", *SMALL, "--seed", seed, "--run", folder / f"p{seed}")
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_help_answers_without_torch():
+    script = "import sys; from rucksac.cli import main; main(['--help']); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+    assert "rucksac train Pendulum-v1" in done.stdout
+    script = "import sys; from rucksac.cli import main; main(['train', '--help']); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+    for name in "steps seed run recipe warmup batch-size hidden lr gamma tau alpha utd precision quiet json".split():
+        assert f"--{name}" in done.stdout, name
+
+
+def test_training_shows_progress_and_names_the_next_commands(tmp_path):
+    done = rucksac("train", "Pendulum-v1", *SMALL, cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout == ""
+    assert "3 observations, 1 actions; 300 steps" in done.stderr
+    folder = tmp_path / "runs/Pendulum-v1-sac-seed1"
+    assert "evaluate runs/Pendulum-v1-sac-seed1 --episodes 100" in done.stderr
+    assert {path.name for path in folder.iterdir()} == {
+        "checkpoint", "config.json", "episodes.csv", "evaluations.csv", "metrics.csv", "summary.json",
+    }  # fmt: skip
+    again = rucksac("train", "Pendulum-v1", *SMALL, "--quiet", "--json", cwd=tmp_path)
+    assert again.stderr == ""
+    assert json.loads(again.stdout)["run"] == "runs/Pendulum-v1-sac-seed1-2"
+
+
+def test_a_live_table_on_a_terminal(tmp_path):
+    import pty
+
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "train", "Pendulum-v1", *SMALL, "--log-every", "100", "--run", str(tmp_path / "run")],
+        stderr=follower, stdout=follower, env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+    )  # fmt: skip
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            part = os.read(leader, 65536)
+        except OSError:
+            break
+        shown += part
+        if not part:
+            break
+    assert process.wait() == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
+    assert "300 of 300 steps" in text
+    assert "entropy" in text
+
+
+def test_evaluate_prints_and_speaks_json(runs):
+    done = rucksac("evaluate", runs / "p1", "--episodes", 5, "--seed", 7)
+    assert [line.split("  ")[0] for line in done.stdout.splitlines()] == [
+        "episodes", "mean return", "standard deviation", "interquartile mean", "95 % interval",
+    ]  # fmt: skip
+    told = json.loads(rucksac("evaluate", runs / "p1", "--episodes", 5, "--seed", 7, "--json").stdout)
+    assert set(told) == {"episodes", "mean", "std", "iqm", "ci95", "returns", "lengths"}
+    assert told["lengths"] == [200] * 5
+    later = json.loads(rucksac("evaluate", runs / "p1", "--episodes", 2, "--seed", 8, "--json").stdout)
+    assert later["returns"] == told["returns"][1:3]
+
+
+def test_plot_writes_two_pictures(runs, tmp_path):
+    for words, where in (
+        (["p1"], runs / "p1/curve.png"),
+        (["p1", "p2", "-o", tmp_path / "all.png"], tmp_path / "all.png"),
+    ):
+        done = rucksac("plot", *words, cwd=runs)
+        assert done.returncode == 0, done.stderr
+        assert len(done.stdout.splitlines()) == 2
+        for picture in (where, where.with_name(where.stem + "-inside.png")):
+            assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_watch_writes_a_video_that_plays(runs, tmp_path):
+    import imageio_ffmpeg
+
+    video = tmp_path / "new/pendulum.mp4"
+    done = rucksac("watch", runs / "p1", "--video", video, "--episodes", 1)
+    assert done.returncode == 0, done.stderr
+    frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(video))
+    assert frames == 201
+    assert seconds == pytest.approx(201 / 30, abs=0.1)
+
+
+def test_recipes_are_listed_with_their_sources():
+    done = rucksac("recipes")
+    assert "arXiv 1812.05905" in done.stdout
+    assert "notebook" in done.stdout
+    assert json.loads(rucksac("recipes", "--json").stdout)["notebook"]["settings"]["hidden"] == [64, 64, 64]
+
+
+def test_settings_come_from_recipe_then_file_then_flags(tmp_path):
+    (tmp_path / "settings.toml").write_text(
+        'steps = 40\nbatch-size = 8\nlr = 0.001\nhidden = [8]\ncompile = "never"\nthreads = 1'
+    )
+    done = rucksac(
+        "train", "Pendulum-v1", "--recipe", "notebook", "--config", "settings.toml", "--lr", "0.002", "--run", "r",
+        "--eval-episodes", 1, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    settings = json.loads((tmp_path / "r/config.json").read_text())["settings"]
+    assert [settings[name] for name in ("warmup", "steps", "lr", "hidden")] == [0, 40, 0.002, [8]]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["trian", "Pendulum-v1"], "did you mean 'train'"),
+        (["train", "Pendulm-v1"], "did you mean Pendulum-v1"),
+        (["train", "CartPole-v1"], "Discrete, but must be Box"),
+        (["train", "Pendulum-v1", "--batchsize", "3"], "did you mean --batch-size"),
+        (["train", "Pendulum-v1", "--recipe", "scа"], "the recipes are sac, notebook"),
+        (["train", "Pendulum-v1", "--gamma", "nan"], "--gamma is nan, but must be a number from 0 to below 1"),
+        (["train", "Pendulum-v1", "--lr", "-1"], "--lr is -1.0, but must be a number from 1e-12 to 1"),
+        (["train", "Pendulum-v1", "--steps", "many"], "--steps"),
+        (["train", "Pendulum-v1", "--warmup", "100"], "fewer than one batch of 256"),
+        (["train", "Pendulum-v1", "--run", "/proc/no/such"], "cannot be written"),
+        (["train", "Pendulum-v1", "--config", "missing.toml"], "cannot be read"),
+        (["train", "Pendulum-v1", "extra"], "one word too many"),
+        (["train"], "train needs ENV as its first word"),
+        (["train", "Pendulum-v1", "--hidden", "1000000"], "from 1 to 16384"),
+        (["train", "Pendulum-v1", "--buffer-size", "100000000000"], "are free; use --buffer-size"),
+        (["train", ":x"], "making ':x'"),
+        (["evaluate", "nowhere"], "no such folder"),
+        (["evaluate", "."], "holds no checkpoint"),
+        (["plot"], "at least one run"),
+        (["plot", "."], "not the folder of a run"),
+        (["watch", "nowhere"], "no such folder"),
+        (["train", "Pendulum-v1", "--alpha", "1e-50"], "from 1e-30 to 1e+30"),
+    ],
+)
+def test_mistakes_get_one_sentence_and_exit_code_2(words, says, tmp_path):
+    done = rucksac(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_first_signal_leaves_a_usable_run(number, code, tmp_path):
+    run = tmp_path / "run"
+    long = [word if word != "300" else "1000000" for word in SMALL]
+    process = subprocess.Popen(
+        [*COMMAND, "train", "Pendulum-v1", *long, "--log-every", "50", "--run", str(run)], stderr=subprocess.DEVNULL
+    )
+    while not (run / "metrics.csv").exists() or len((run / "metrics.csv").read_text().splitlines()) < 4:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == code
+    assert json.loads((run / "summary.json").read_text())["finished"] is False
+    assert rucksac("evaluate", run, "--episodes", 1).returncode == 0
+
+
+def test_ctrl_c_before_learning_leaves_nothing(tmp_path):
+    process = subprocess.Popen(
+        [*COMMAND, "train", "Pendulum-v1", "--hidden", "37", "--run", str(tmp_path / "run")],
+        stderr=subprocess.PIPE, text=True, env={**os.environ, "RUCKSAC_CACHE": str(tmp_path / "cache")},
+    )  # fmt: skip
+    with process.stderr:
+        while "Preparing" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+    assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_during_an_evaluation_leaves_a_usable_run(tmp_path):
+    run = tmp_path / "run"
+    (tmp_path / "mine.py").write_text(
+        "import gymnasium\n"
+        "gymnasium.register('Long-v0', 'gymnasium.envs.classic_control:PendulumEnv', max_episode_steps=90_000)\n"
+    )
+    process = subprocess.Popen(
+        [*COMMAND, "train", "mine:Long-v0", *SMALL, "--eval-every", "100", "--run", str(run)],
+        cwd=tmp_path, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    while not (run / "checkpoint/agent.json").exists() and process.poll() is None:
+        time.sleep(0.05)
+        if (run / "metrics.csv").exists():
+            time.sleep(2.0)
+            process.send_signal(signal.SIGINT)
+            break
+    assert process.wait(timeout=60) == 130
+    assert rucksac("evaluate", run, "--episodes", 1, "--env", "Pendulum-v1").returncode == 0
+
+
+def test_runs_of_different_length_are_plotted_together(runs, tmp_path):
+    for seed, steps in ((3, 300), (4, 60)):
+        words = [word if word != "300" else str(steps) for word in SMALL]
+        done = rucksac("train", "Pendulum-v1", *words, "--quiet", "--seed", seed, "--run", tmp_path / f"p{seed}")
+        assert done.returncode == 0, done.stderr
+    done = rucksac("plot", tmp_path / "p4", tmp_path / "p3", tmp_path / "p3", "-o", tmp_path / "picture")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert [line.rsplit("/")[-1] for line in done.stdout.split()] == ["picture.png", "picture-inside.png"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("metrics.csv", ""), ("metrics.csv", "a,b\n1,2\n"), ("episodes.csv", "env_steps\n1,2\n"), ("config.json", "[]"),
+     ("config.json", '{"environment": 5, "recipe": "sac", "settings": [], "derived": null}')],
+)  # fmt: skip
+def test_damaged_run_files_are_named(runs, tmp_path, file, content):
+    shutil.copytree(runs / "p1", tmp_path / "run")
+    (tmp_path / "run" / file).write_text(content)
+    done = rucksac("plot", tmp_path / "run")
+    assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1), done.stderr
+    assert file in done.stderr
+
+
+@pytest.mark.parametrize("video", ["film.xyz", "film", "/proc/film.mp4"])
+def test_videos_that_cannot_be_written_are_refused_in_one_sentence(runs, video, tmp_path):
+    done = rucksac("watch", runs / "p1", "--video", video, cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1), done.stderr
+
+
+def test_a_missing_compiler_costs_speed_and_one_line(tmp_path):
+    words = [word for word in SMALL if word not in ("--compile", "never")]
+    empty = {**os.environ, "PATH": "", "CXX": "", "RUCKSAC_CACHE": str(tmp_path / "cache")}
+    done = rucksac("train", "Pendulum-v1", *words, "--run", tmp_path / "run", env=empty)
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stderr.splitlines() if "uncompiled" in line] == [
+        "The gradient step runs uncompiled, slower: no C++ compiler was found; install g++ or clang++, or set CXX."
+    ]

@@ -1,0 +1,67 @@
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from rucksac import compilation
+
+PROGRAM = """
+import torch
+from rucksac.compilation import compile_ahead
+def function(x, y):
+    y.add_(x.tanh())
+    return (x @ y).sum(0)
+torch.manual_seed(0)
+x, y = torch.randn(3, 3), torch.randn(3, 3)
+before = y.clone()
+compiled = compile_ahead(function, [x, y])
+assert torch.equal(y, before)
+result = compiled([x, y])
+torch.testing.assert_close(y, before + x.tanh())
+torch.testing.assert_close(result, (x @ y).sum(0))
+"""
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("RUCKSAC_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_two_processes_that_start_at_once_build_one_file(cache):
+    processes = [subprocess.Popen([sys.executable, "-c", PROGRAM], env=os.environ) for _ in range(2)]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    (file,) = cache.glob("*.pt2")
+    built = file.stat().st_mtime_ns
+    assert subprocess.run([sys.executable, "-c", PROGRAM], check=False).returncode == 0
+    assert file.stat().st_mtime_ns == built
+    assert {path.suffix for path in cache.iterdir()} == {".pt2", ".lock"}
+    assert compilation.clear_cache() > 10_000
+    assert list(cache.iterdir()) == []
+
+
+def test_a_damaged_file_is_built_again(cache):
+    assert subprocess.run([sys.executable, "-c", PROGRAM], check=False).returncode == 0
+    (file,) = cache.glob("*.pt2")
+    whole = file.stat().st_size
+    file.write_bytes(file.read_bytes()[:1000])
+    assert subprocess.run([sys.executable, "-c", PROGRAM], check=False).returncode == 0
+    assert file.stat().st_size == pytest.approx(whole, rel=0.01)
+
+
+def test_the_digest_tells_apart_what_matters():
+    def names(function, tensors):
+        graph = torch.fx.experimental.proxy_tensor.make_fx(function)(*tensors)
+        return compilation._digest(graph, tensors)
+
+    x = torch.zeros(2, 3)
+    base = names(torch.tanh, [x])
+    assert base == names(torch.tanh, [torch.ones(2, 3)])
+    others = [names(torch.sin, [x]), names(torch.tanh, [x.double()]), names(torch.tanh, [torch.zeros(3, 2).T])]
+    with compilation.computing(torch.get_num_threads() + 1, "fp32"):
+        others.append(names(torch.tanh, [x]))
+    with compilation.computing(torch.get_num_threads(), "bf16"):
+        others.append(names(torch.tanh, [x]))
+    assert len({base, *others}) == 6

@@ -1,0 +1,48 @@
+import dataclasses
+import math
+
+import pytest
+
+from rucksac.algorithm.recipes import RECIPES
+from rucksac.config import _RULES, Config
+from rucksac.errors import UsageError
+
+
+def test_every_setting_has_a_rule():
+    assert set(_RULES) == {field.name for field in dataclasses.fields(Config)}
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("steps", 0), ("steps", 1.5), ("seed", -1), ("batch_size", 0), ("hidden", ()), ("hidden", (0,)),
+        ("lr", -1.0), ("lr", math.nan), ("lr", math.inf), ("gamma", 1.0), ("gamma", -0.1), ("gamma", math.nan),
+        ("tau", 0.0), ("tau", 1.1), ("alpha", 0.0), ("alpha", "auto"), ("alpha", math.nan), ("utd", 0.0),
+        ("utd", math.nan), ("target_entropy", math.inf), ("activation", "sigmoid"), ("precision", "fp8"),
+        ("threads", 0), ("critics", True), ("warmup", -5), ("eval_every", 0), ("initial_alpha", 0.0),
+    ],
+)  # fmt: skip
+def test_values_without_meaning_are_refused_naming_flag_value_and_rule(setting, value):
+    with pytest.raises(UsageError, match=rf"--{setting.replace('_', '-')} is .* but must be"):
+        Config(**{setting: value})
+
+
+def test_settings_that_contradict_each_other_are_refused_with_the_way_out():
+    with pytest.raises(UsageError, match="--warmup 256 or more, --batch-size 100 or less, or --warmup 0"):
+        Config(warmup=100)
+    with pytest.raises(UsageError, match="--buffer-size 514"):
+        Config(buffer_size=300)
+
+
+def test_settings_survive_json():
+    for recipe in RECIPES.values():
+        assert Config.from_json(recipe.config.to_json()) == recipe.config
+    with pytest.raises(UsageError, match="must name exactly"):
+        Config.from_json({"steps": 3})
+
+
+def test_the_recipes_are_what_their_sources_say():
+    sac, notebook = RECIPES["sac"].config, RECIPES["notebook"].config
+    assert (sac.hidden, sac.batch_size, sac.lr, sac.gamma, sac.tau) == ((256, 256), 256, 3e-4, 0.99, 0.005)
+    assert sac.buffer_size == notebook.buffer_size == 1_000_000
+    assert (notebook.hidden, notebook.warmup, notebook.steps) == ((64, 64, 64), 0, 40_000)

@@ -1,0 +1,55 @@
+"""What the documentation shows is what the code does."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def fenced(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_every_code_line_in_the_derivation_stands_in_the_code():
+    sources = "\n".join(path.read_text() for path in (ROOT / "src/rucksac/algorithm").glob("*.py"))
+    quotations = fenced(ROOT / "docs/theory.md", "python")
+    assert len(quotations) >= 10
+    for quotation in quotations:
+        assert quotation in sources, quotation
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_the_readme_opens_with_two_commands_that_exist():
+    first = fenced(ROOT / "README.md", "")[0]
+    assert re.findall(r"^make (\w+)", first, re.MULTILINE) == ["demo", "test"]
+    makefile = (ROOT / "Makefile").read_text()
+    for target in "demo test lint type layers format bench docs clean".split():
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_readme_commands_are_commands():
+    from rucksac.cli import COMMANDS
+
+    shown = re.findall(r"^rucksac (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert set(shown) == set(COMMANDS)
+
+
+def test_the_readme_example_runs(tmp_path):
+    (example,) = fenced(ROOT / "README.md", "python")
+    done = subprocess.run(
+        [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, env=os.environ, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Summary(mean=" in done.stdout

@@ -1,0 +1,133 @@
+"""Small real environments whose right answers are known."""
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box
+
+
+class World(gymnasium.Env):
+    """One number in, one action out; subclasses say what happens."""
+
+    observation_space = Box(-np.inf, np.inf, (1,), np.float32)
+    action_space = Box(-1.0, 1.0, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return self.seen(), {}
+
+    def seen(self):
+        return np.zeros(1, np.float32)
+
+
+class Forever(World):
+    """Reward 1 for ever, cut by a time limit of 5: Q = 1 / (1 - gamma)."""
+
+    def step(self, action):
+        self.steps += 1
+        return self.seen(), 1.0, False, self.steps == 5, {}
+
+
+class Once(World):
+    """Reward 1, then a termination that comes together with a time limit: Q = 1."""
+
+    def step(self, action):
+        return self.seen(), 1.0, True, True, {}
+
+
+class Delayed(World):
+    """Reward 1 at the second and last step: Q = gamma, then 1."""
+
+    def seen(self):
+        return np.array([self.steps], np.float32)
+
+    def step(self, action):
+        self.steps += 1
+        return self.seen(), float(self.steps == 2), self.steps == 2, False, {}
+
+
+class Counter(World):
+    """Shows episode number * 100 + step; episodes end in turn by termination and by truncation, after 3 and 4 steps."""
+
+    episodes = -1
+
+    def reset(self, *, seed=None, options=None):
+        self.episodes += 1
+        return super().reset(seed=seed)
+
+    def seen(self):
+        return np.array([100 * self.episodes + self.steps], np.float32)
+
+    def step(self, action):
+        self.steps += 1
+        even = self.episodes % 2 == 0
+        return self.seen(), float(self.steps), even and self.steps == 3, not even and self.steps == 4, {}
+
+
+class Bandit(World):
+    """One step; the reward is alpha log p(a), so that the best soft policy has density p, and V = 0."""
+
+    alpha, mean, std = 0.5, 0.4, 0.6
+
+    def step(self, action):
+        return self.seen(), self.alpha * squashed_log_density(action[0], self.mean, self.std), True, False, {}
+
+
+class Chain(World):
+    """Three states in a row; in each, the reward is a bonus plus alpha log p_s(a) with a mean of its own."""
+
+    alpha, means, std, bonus = 0.3, (-0.6, 0.0, 0.6), 0.5, (0.5, -1.0, 2.0)
+
+    def seen(self):
+        return np.array([self.steps - 1.0], np.float32)
+
+    def step(self, action):
+        log_density = squashed_log_density(action[0], self.means[self.steps], self.std)
+        reward = self.bonus[self.steps] + self.alpha * log_density
+        self.steps += 1
+        return self.seen(), reward, self.steps == 3, False, {}
+
+
+class Scaled(World):
+    """Wants the action in the middle of its bounds, whatever they are; two such differ by scale alone."""
+
+    def __init__(self, low, high):
+        self.low, self.high = low, high
+        self.action_space = Box(np.array([low], np.float32), np.array([high], np.float32))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.position = self.np_random.uniform(-1.0, 1.0)
+        self.steps = 0
+        return np.array([self.position], np.float32), {}
+
+    def step(self, action):
+        unit = 2.0 * (float(action[0]) - self.low) / (self.high - self.low) - 1.0
+        self.position = 0.9 * self.position + 0.5 * round(unit, 4)
+        self.steps += 1
+        return np.array([self.position], np.float32), -abs(self.position), False, self.steps == 20, {}
+
+
+class Faulty(World):
+    """Does one thing wrong at its third step."""
+
+    def __init__(self, fault):
+        self.fault = fault
+
+    def step(self, action):
+        self.steps += 1
+        wrong = self.steps == 3
+        obs = {"nan": np.array([np.nan], np.float32), "shape": np.zeros(2, np.float32)}.get(self.fault, self.seen())
+        if wrong and self.fault == "raises":
+            raise ZeroDivisionError("the motor is at rest")
+        if wrong and self.fault == "four":
+            return self.seen(), 0.0, False, {}
+        reward = {"none": None, "infinite": np.inf}.get(self.fault, 0.0)
+        return (obs, reward, False, self.steps == 5, {}) if wrong else (self.seen(), 0.0, False, False, {})
+
+
+def squashed_log_density(action, mean, std):
+    """Log-density of tanh(N(mean, std)) at an action, in float64."""
+    action = np.clip(np.float64(action), -1 + 1e-6, 1 - 1e-6)
+    u = np.arctanh(action)
+    return float(-0.5 * ((u - mean) / std) ** 2 - np.log(std * np.sqrt(2 * np.pi)) - np.log1p(-(action**2)))
