@@ -2,6 +2,7 @@
 
 import os
 
+import hypothesis
 import pytest
 
 
@@ -9,3 +10,6 @@ import pytest
 def compiled_steps_stay_in_the_project(pytestconfig):
     """Keep native code in pytest's own cache, so that a second run of the tests finds it."""
     os.environ["RUCKSAC_CACHE"] = str(pytestconfig.cache.mkdir("compiled-steps"))
+
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.load_profile("repeatable")

@@ -37,11 +37,10 @@ def test_default_initialisation_is_that_of_linear_layers():
     network = MLP(400, (300,), 10)
     initialise(network, "default", seeded())
     for layer, inputs in zip(network.layers, (400, 300), strict=True):
-        reference = torch.nn.Linear(inputs, layer.weight.shape[1])
-        for own, theirs in ((layer.weight, reference.weight), (layer.bias, reference.bias)):
-            assert own.abs().max() <= 1 / math.sqrt(inputs) + 1e-7
-            if own.numel() > 1000:
-                assert own.std().item() == pytest.approx(theirs.std().item(), rel=0.02)
+        bound = 1 / math.sqrt(inputs)
+        for tensor in (layer.weight, layer.bias):
+            assert tensor.abs().max() <= bound + 1e-7
+        assert layer.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.05)  # uniform within the bound
 
 
 def test_xavier_initialisation_has_its_bound_and_zero_biases():
