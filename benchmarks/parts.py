@@ -51,7 +51,7 @@ def main() -> None:
     sampler = UniformSampler(replay, 256, 0.99, generator)
     spaces = Spaces((OBS,), (ACTION,), np.dtype(np.float32), -np.ones(ACTION), np.ones(ACTION))
     one = generator.standard_normal((1, OBS)).astype(np.float32)
-    with computing(available_threads(), "fp32"):
+    with computing(available_threads()):
         eager, compiled = (build(Config(compile=mode), spaces) for mode in ("never", "auto"))
         assert compiled.compile() is None
         measured = {

@@ -42,7 +42,7 @@ def measure(case: str, threads: int) -> list[dict]:
     widths, rows = case.split("/")
     hidden, rows = tuple(map(int, widths.split("x"))), int(rows)
     spaces = Spaces((OBS,), (ACTION,), np.dtype(np.float32), -np.ones(ACTION), np.ones(ACTION))
-    with computing(threads, "fp32"):
+    with computing(threads):
         agent = build(Config(hidden=hidden, batch_size=rows), spaces)
         assert agent.compile() is None
         generator = torch.Generator().manual_seed(0)

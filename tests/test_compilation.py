@@ -60,8 +60,6 @@ def test_the_digest_tells_apart_what_matters():
     base = names(torch.tanh, [x])
     assert base == names(torch.tanh, [torch.ones(2, 3)])
     others = [names(torch.sin, [x]), names(torch.tanh, [x.double()]), names(torch.tanh, [torch.zeros(3, 2).T])]
-    with compilation.computing(torch.get_num_threads() + 1, "fp32"):
+    with compilation.computing(torch.get_num_threads() + 1):
         others.append(names(torch.tanh, [x]))
-    with compilation.computing(torch.get_num_threads(), "bf16"):
-        others.append(names(torch.tanh, [x]))
-    assert len({base, *others}) == 6
+    assert len({base, *others}) == 5

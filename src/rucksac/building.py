@@ -28,11 +28,13 @@ def build(config: Config, spaces: Spaces, policy: nn.Module | None = None, criti
     default_networks = policy is None and critic is None
     weights = torch.Generator().manual_seed(integer(config.seed, Stream.INITIALISATION))
     outputs = SquashedGaussian.outputs(spaces.action_size)
+    product = torch.bfloat16 if config.precision == "bf16" else None
     if policy is None:
-        policy = MLP(spaces.obs_size, config.hidden, outputs, config.activation)
+        policy = MLP(spaces.obs_size, config.hidden, outputs, config.activation, product=product)
         initialise(policy, config.initialisation, weights)
     if critic is None:
-        critic = Critics(spaces.obs_size, spaces.action_size, config.hidden, config.activation, config.critics)
+        sizes = spaces.obs_size, spaces.action_size, config.hidden
+        critic = Critics(*sizes, config.activation, config.critics, product)
         initialise(critic, config.initialisation, weights)
     obs, action = torch.zeros(3, spaces.obs_size), torch.zeros(3, spaces.action_size)
     _check("policy", policy, (obs,), (3, outputs))

@@ -19,8 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rucksac.config import Precision
-
 try:
     import fcntl
 except ImportError:  # not on Windows; there two processes may build the same file, one after the other replaces it
@@ -80,14 +78,14 @@ def compile_ahead(function: TensorFunction, arguments: list[Tensor]) -> Compiled
 
 
 @contextmanager
-def computing(threads: int, precision: Precision) -> Iterator[None]:
-    """Set threads, matmul precision and flushing of subnormals for a run, and restore them afterwards.
+def computing(threads: int) -> Iterator[None]:
+    """Set threads, full float32 products and flushing of subnormals for a run, and restore them afterwards.
 
     Subnormal optimiser moments cost many times the cycles of normal ones, hence the flushing.
     """
     before = torch.get_num_threads(), torch.get_float32_matmul_precision(), _flushes_subnormals()
     torch.set_num_threads(threads)
-    torch.set_float32_matmul_precision("medium" if precision == "bf16" else "highest")
+    torch.set_float32_matmul_precision("highest")
     torch.set_flush_denormal(True)
     try:
         yield
@@ -135,7 +133,6 @@ def _digest(graph: torch.fx.GraphModule, examples: list[Tensor]) -> str:
         [(tuple(t.shape), t.stride(), str(t.dtype), str(t.device)) for t in examples],
         torch.__version__,
         torch.get_num_threads(),
-        torch.get_float32_matmul_precision(),
         torch.backends.cpu.get_cpu_capability(),
         platform.platform(),
         platform.processor(),

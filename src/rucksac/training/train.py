@@ -77,7 +77,7 @@ def train_run(
         training_env, evaluation_env = (cleanup.enter_context(closing(make(env))) for _ in range(2))
         if training_env.unwrapped is evaluation_env.unwrapped:
             raise UsageError("the environment function returned the same environment twice; return a new one each time")
-        cleanup.enter_context(computing(threads, config.precision))
+        cleanup.enter_context(computing(threads))
         agent = build(config, spaces_of(training_env), policy, critic)
         rollout = Rollout([Door(training_env, agent.spaces)], config.seed)
         replay_bytes = _require_memory(agent)
