@@ -57,7 +57,7 @@ def rucksac(work: Work, precision: str = "fp32") -> float:
     import csv
 
     from rucksac.config import Config
-    from rucksac.training.train import train_run
+    from rucksac.training.train import Plan, train_run
 
     never = 10**9
     config = Config(
@@ -65,7 +65,7 @@ def rucksac(work: Work, precision: str = "fp32") -> float:
         lr=work.lr, log_every=100, eval_every=never, eval_episodes=1, checkpoint_every=never, precision=precision,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        train_run(work.env, config, "sac", Path(folder) / "run", None)
+        train_run(Plan(work.env, config, "sac"), Path(folder) / "run", None)
         with (Path(folder) / "run/metrics.csv").open(newline="") as stream:
             wall = {int(row["env_steps"]): float(row["wall_seconds"]) for row in csv.DictReader(stream)}
     return (work.stop - work.start) / (wall[work.stop] - wall[work.start])

@@ -2,6 +2,8 @@
 
 import os
 
+os.environ.setdefault("AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL", "O0")  # a third less compiling, the same kernels
+
 import hypothesis
 import pytest
 
@@ -10,6 +12,7 @@ import pytest
 def compiled_steps_stay_in_the_project(pytestconfig):
     """Keep native code in pytest's own cache, so that a second run of the tests finds it."""
     os.environ["RUCKSAC_CACHE"] = str(pytestconfig.cache.mkdir("compiled-steps"))
+
 
 hypothesis.settings.register_profile("repeatable", derandomize=True)
 hypothesis.settings.load_profile("repeatable")

@@ -12,8 +12,8 @@ import torch
 
 from rucksac.algorithm.recipes import RECIPES
 from rucksac.config import Config
-from rucksac.training.checkpoint import tensors_of
-from rucksac.training.train import train_run
+from rucksac.training.agent_file import tensors_of
+from rucksac.training.train import Plan, train_run
 from tests.worlds import Bandit, Chain, Delayed, Forever, Once, Scaled
 
 QUICK = Config(
@@ -23,7 +23,7 @@ QUICK = Config(
 
 
 def learn(world, **settings):
-    return train_run(world, dataclasses.replace(QUICK, **settings), "sac", None, None).agent
+    return train_run(Plan(world, dataclasses.replace(QUICK, **settings), "sac"), None, None).agent
 
 
 def q_of(agent, obs, actions=(-0.5, 0.0, 0.5)):
@@ -89,6 +89,6 @@ def test_pendulum_is_learned():
     config = dataclasses.replace(
         RECIPES["notebook"].config, steps=10_000, threads=1, eval_every=10_000, eval_episodes=100
     )
-    result = train_run("Pendulum-v1", config, "notebook", None, None)
+    result = train_run(Plan("Pendulum-v1", config, "notebook"), None, None)
     assert result.summary["grad_steps"] == 10_000 - 256
     assert result.summary["final_evaluation"]["mean"] > -160

@@ -6,7 +6,7 @@ from pathlib import Path
 import rucksac
 from rucksac.algorithm import equations
 from rucksac.environments.rollout import Rollout
-from rucksac.training.train import train_run
+from rucksac.training.train import Plan, train_run
 from tests.training.test_loop import config
 
 HOME = Path(rucksac.__file__).parent
@@ -33,7 +33,7 @@ def test_from_env_step_to_the_optimiser_and_back():
 
     sys.setprofile(watch)
     try:
-        train_run("Pendulum-v1", config(steps=40, log_every=1_000, eval_every=1_000), "sac", None, None)
+        train_run(Plan("Pendulum-v1", config(steps=40, log_every=1_000, eval_every=1_000), "sac"), None, None)
     finally:
         sys.setprofile(None)
     last_stretch.add(str(HOME / "training/loop.py"))  # entered before the first step and never left

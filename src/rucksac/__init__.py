@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from rucksac.errors import TrainingStopped, UsageError
     from rucksac.training.checkpoint import load_agent as load
     from rucksac.training.evaluate import evaluate
-    from rucksac.training.train import train
+    from rucksac.training.train import resume, train
 
 __version__ = "0.1.0"
-__all__ = ["Agent", "Config", "TrainingStopped", "UsageError", "evaluate", "load", "train"]
+__all__ = ["Agent", "Config", "TrainingStopped", "UsageError", "evaluate", "load", "resume", "train"]
 
 _HOMES = {
     "Agent": ("rucksac.agent", "Agent"),
@@ -24,6 +24,7 @@ _HOMES = {
     "UsageError": ("rucksac.errors", "UsageError"),
     "evaluate": ("rucksac.training.evaluate", "evaluate"),
     "load": ("rucksac.training.checkpoint", "load_agent"),
+    "resume": ("rucksac.training.train", "resume"),
     "train": ("rucksac.training.train", "train"),
 }
 

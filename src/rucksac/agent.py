@@ -19,6 +19,8 @@ from rucksac.streams import Stream, generator
 class Agent:
     """A policy, its critics and all that learning them needs, for one pair of spaces; `building.build` makes one."""
 
+    STATE = ("grad_steps", "_acting_noise", "_update_noise")  # beside the tensors in `state`
+
     def __init__(self, config: Config, spaces: Spaces, algorithm: SAC, default_networks: bool) -> None:
         self.config, self.spaces, self.algorithm, self.default_networks = config, spaces, algorithm, default_networks
         self.grad_steps = 0

@@ -12,6 +12,8 @@ usage: rucksac COMMAND ...
 Soft Actor-Critic: train, judge and watch agents with continuous actions.
 
   train ENV            train an agent, for example: rucksac train Pendulum-v1
+  resume RUN           go on with an interrupted run, exactly; --steps N gives it more
+  info RUN             say what is in a run folder, how far it is and whether it is whole
   evaluate RUN         run a trained agent and print its returns with an interval
   plot RUN [RUN ...]   draw the learning curve of one run or of several
   watch RUN            show a trained agent in a window, or write a video
@@ -20,7 +22,7 @@ Soft Actor-Critic: train, judge and watch agents with continuous actions.
 
 rucksac COMMAND --help explains a command; rucksac --version prints the version.
 """
-COMMANDS = ("train", "evaluate", "plot", "watch", "recipes", "cache")
+COMMANDS = ("train", "resume", "info", "evaluate", "plot", "watch", "recipes", "cache")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,13 +13,17 @@ import shlex
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Protocol, cast
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast
 
 import tyro
 
 from rucksac.algorithm.recipes import RECIPES, recipe
 from rucksac.config import Config, flag, with_settings
 from rucksac.errors import UsageError
+
+if TYPE_CHECKING:
+    from rucksac.training.console import Console
+    from rucksac.training.train import Result
 
 Runs = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
 Run = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -54,17 +58,58 @@ class Train:
         """Train."""
         from rucksac.training.console import Console
         from rucksac.training.folder import next_free
-        from rucksac.training.train import train_run
+        from rucksac.training.train import Plan, train_run
 
         name = re.sub(r"[^\w.-]+", "-", self.env)
         folder = self.run_folder or next_free(Path("runs") / f"{name}-{self.recipe}-seed{self.settings.seed}")
         console = None if self.quiet else Console(self.settings.steps)
-        result = train_run(self.env, self.settings, self.recipe, folder, console)
+        return _report(
+            train_run(Plan(self.env, self.settings, self.recipe), folder, console), folder, self.json, console
+        )
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with an interrupted run, exactly as if nothing had happened."""
+
+    run_folder: Run
+    """Folder of the run."""
+    steps: int | None = None
+    """Environment steps to train for in all; gives a finished run more."""
+    quiet: bool = False
+    """Print nothing but errors."""
+    json: bool = False
+    """Print the summary as one JSON object on standard output."""
+
+    def run(self) -> int:
+        """Resume."""
+        from rucksac.training.console import Console
+        from rucksac.training.train import plan_of, resume_run
+
+        plan = plan_of(self.run_folder, steps=self.steps)
+        console = None if self.quiet else Console(plan.config.steps)
+        return _report(resume_run(plan, self.run_folder, console), self.run_folder, self.json, console)
+
+
+@dataclass(frozen=True)
+class Info:
+    """Say what is in a run folder, how far the run is and whether every file is whole."""
+
+    run_folder: Run
+    """Folder of the run."""
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self) -> int:
+        """Tell; the exit code is 1 when something is damaged."""
+        from rucksac.training.info import info
+
+        found = info(self.run_folder)
         if self.json:
-            print(json.dumps({"run": str(folder), **result.summary}))
-        if console:
-            console.note(_closing(result.summary, folder))
-        return result.stop.exit_code
+            print(json.dumps(found))
+        else:
+            print("\n".join(_info_lines(found)))
+        return 0 if found["whole"] else 1
 
 
 @dataclass(frozen=True)
@@ -77,6 +122,8 @@ class Evaluate:
     """Number of episodes."""
     seed: int = 0
     """Seed of the first episode."""
+    best: bool = False
+    """Take the agent with the best evaluation instead of the newest one."""
     env: str | None = None
     """Environment id, for a run that was trained from Python with a function."""
     json: bool = False
@@ -87,9 +134,8 @@ class Evaluate:
         from rucksac.training.checkpoint import load_agent
         from rucksac.training.evaluate import evaluate
 
-        result = evaluate(
-            load_agent(self.run_folder), _environment(self.run_folder, self.env), self.episodes, self.seed
-        )
+        agent = load_agent(self.run_folder, best=self.best)
+        result = evaluate(agent, _environment(self.run_folder, self.env), self.episodes, self.seed)
         figures = result.summary
         if self.json:
             lengths = [episode.length for episode in result.episodes]
@@ -148,6 +194,8 @@ class Watch:
     """Number of episodes."""
     seed: int = 0
     """Seed of the first episode."""
+    best: bool = False
+    """Take the agent with the best evaluation instead of the newest one."""
     env: str | None = None
     """Environment id, for a run that was trained from Python with a function."""
 
@@ -156,7 +204,7 @@ class Watch:
         from rucksac.tools.watch import has_display, show, write_video
         from rucksac.training.checkpoint import load_agent
 
-        agent, env = load_agent(self.run_folder), _environment(self.run_folder, self.env)
+        agent, env = load_agent(self.run_folder, best=self.best), _environment(self.run_folder, self.env)
         if self.video is None and has_display():
             where, returns = "window", show(agent, env, self.episodes, self.seed)
         else:
@@ -203,6 +251,8 @@ class Cache:
 
 COMMANDS: dict[str, type[Command]] = {
     "train": Train,
+    "resume": Resume,
+    "info": Info,
     "evaluate": Evaluate,
     "plot": Plot,
     "watch": Watch,
@@ -287,6 +337,30 @@ def _environment(run: Path, given: str | None) -> str:
     return env
 
 
+def _report(result: "Result", folder: Path, as_json: bool, console: "Console | None") -> int:
+    if as_json:
+        print(json.dumps({"run": str(folder), **result.summary}))
+    if console:
+        console.note(_closing(result.summary, folder))
+    return result.stop.exit_code
+
+
+def _info_lines(found: dict[str, Any]) -> list[str]:
+    state = "finished" if found["finished"] else "can go on with rucksac resume"
+    if found["training_process"]:
+        state = f"being trained by process {found['training_process']}"
+    lines = [
+        f"environment  {found['environment'] or 'made by a function'}",
+        f"recipe       {found['recipe']}, seed {found['seed']}",
+        f"progress     {found['env_steps']:,} of {found['steps']:,} steps; {state}",
+        f"on disk      {found['bytes'] / 2**20:.1f} MiB, of which replay memory {found['bytes_of_replay'] / 2**20:.1f}",
+    ]
+    for each in found["checkpoints"]:
+        what = "best agent  " if each["best"] else "checkpoint  "
+        lines.append(f"{what} {each['name']}: {each['problem'] or 'whole'}")
+    return lines
+
+
 def _closing(summary: dict[str, Any], folder: Path) -> str:
     evaluation = summary["final_evaluation"]
     result = (
@@ -297,10 +371,11 @@ def _closing(summary: dict[str, Any], folder: Path) -> str:
     )
     run = shlex.quote(str(folder))
     state = "Done" if summary["finished"] else "Stopped early"
+    first = "rucksac plot" if summary["finished"] else "rucksac resume"
     return (
         f"{state}: {summary['env_steps']:,} steps, {summary['grad_steps']:,} gradient steps, "
         f"{summary['env_steps_per_second']:,.0f} steps/s. {result}\n"
-        f"Next:  rucksac plot {run}\n"
+        f"Next:  {first} {run}\n"
         f"       rucksac watch {run}\n"
         f"       rucksac evaluate {run} --episodes 100"
     )

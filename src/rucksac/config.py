@@ -16,6 +16,7 @@ Activation = Literal["relu", "tanh", "elu", "silu", "gelu"]
 Initialisation = Literal["default", "xavier"]
 Precision = Literal["fp32", "bf16"]
 Compile = Literal["auto", "never"]
+Saving = Literal["stop", "continue"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Config:
     """First value of a learned temperature."""
     target_entropy: float | None = None
     """Entropy that a learned temperature aims at, in nats of the [-1, 1] action; minus the action size if not given."""
+    envs: int = 1
+    """Environments that act side by side; every clock still counts each of their steps."""
     utd: float = 1.0
     """Gradient steps per environment step (update-to-data ratio)."""
     precision: Precision = "fp32"
@@ -68,8 +71,12 @@ class Config:
     """Environment steps between evaluations; there is always one at the end."""
     eval_episodes: int = 10
     """Episodes per evaluation, started from reset(seed=0), reset(seed=1) and so on."""
-    checkpoint_every: int = 10_000
+    checkpoint_every: int = 5_000
     """Environment steps between checkpoints; there is always one at the end."""
+    keep: int = 2
+    """Checkpoints to keep, beside the one with the best evaluation."""
+    if_saving_fails: Saving = "stop"
+    """What a run does when the disk is full or gone: stop, or continue and try again at the next checkpoint."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -82,6 +89,11 @@ class Config:
             raise UsageError(
                 f"the warm-up stores {self.warmup} transitions, fewer than one batch of {self.batch_size}; "
                 f"use --warmup {self.batch_size} or more, --batch-size {self.warmup} or less, or --warmup 0"
+            )
+        if self.buffer_size < 2 * self.envs:
+            raise UsageError(
+                f"{self.envs} environments do not fit a replay memory of {self.buffer_size} rows, two each at least; "
+                f"give at least --buffer-size {2 * self.envs}"
             )
         if self.buffer_size < 2 * self.batch_size + 2:  # even episodes of one step must fill a batch
             raise UsageError(
@@ -174,6 +186,7 @@ _RULES: dict[str, Rule] = {
     "alpha": _or("learned", _between(1e-30, 1e30)),
     "initial_alpha": _between(1e-30, 1e30),
     "target_entropy": _or(None, _between(-1e6, 1e6)),
+    "envs": _whole(1, 10_000),
     "utd": _between(1e-6, 1e3),
     "precision": _choice(Precision),
     "compile": _choice(Compile),
@@ -182,4 +195,6 @@ _RULES: dict[str, Rule] = {
     "eval_every": _whole(1),
     "eval_episodes": _whole(1),
     "checkpoint_every": _whole(1),
+    "keep": _whole(1),
+    "if_saving_fails": _choice(Saving),
 }

@@ -9,7 +9,7 @@ from rucksac.algorithm.update import METRICS, Batch, Scales
 from rucksac.building import build
 from rucksac.config import Config
 from rucksac.environments.spaces import Spaces
-from rucksac.training.checkpoint import tensors_of
+from rucksac.training.agent_file import tensors_of
 
 SPACES = Spaces((3,), (2,), np.dtype(np.float32), np.array([-1.0, -2.0]), np.array([1.0, 5.0]))
 ROWS = 7

@@ -9,9 +9,9 @@ import rucksac
 from rucksac.config import Config
 from rucksac.errors import TrainingStopped, UsageError
 from rucksac.resources import available_threads
-from rucksac.training.checkpoint import tensors_of
-from rucksac.training.loop import UpdateDebt, crossed
-from rucksac.training.train import _threads_for, train_run
+from rucksac.training.agent_file import tensors_of
+from rucksac.training.loop import crossed
+from rucksac.training.train import Plan, _threads_for, train_run
 from tests.worlds import Counter, Faulty, World
 
 SMALL = {
@@ -29,22 +29,16 @@ def rows(folder, name):
         return list(csv.DictReader(stream))
 
 
-@pytest.mark.parametrize(("utd", "updates"), [(1.0, 81), (0.25, 20), (3.0, 243)])
+@pytest.mark.parametrize(("utd", "updates"), [(1.0, 81), (0.25, 20), (0.1, 8), (3.0, 243)])
 def test_gradient_steps_are_utd_times_transitions_after_warmup(utd, updates):
-    result = train_run("Pendulum-v1", config(utd=utd), "sac", None, None)
+    result = train_run(Plan("Pendulum-v1", config(utd=utd), "sac"), None, None)
     assert result.summary["env_steps"] == 100
     assert result.summary["grad_steps"] == result.agent.grad_steps == updates
 
 
 def test_without_warmup_learning_starts_when_more_than_a_batch_is_stored():
-    result = train_run("Pendulum-v1", config(warmup=0), "sac", None, None)
+    result = train_run(Plan("Pendulum-v1", config(warmup=0), "sac"), None, None)
     assert result.summary["grad_steps"] == 100 - 16
-
-
-def test_tenths_add_up_to_whole_updates():
-    debt = UpdateDebt(0.1)
-    assert [debt.incur(1) for _ in range(20)] == [0] * 9 + [1] + [0] * 9 + [1]
-    assert [UpdateDebt(0.5).incur(7)] == [3]
 
 
 def test_crossing_counts_absolute_steps():
@@ -55,7 +49,7 @@ def test_same_seed_gives_the_same_files_and_the_global_generators_are_left_alone
     random.seed(5), np.random.seed(5), torch.manual_seed(5)
     before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()
     for name in ("a", "b"):
-        train_run("Pendulum-v1", config(compile="auto"), "sac", tmp_path / name, None)
+        train_run(Plan("Pendulum-v1", config(compile="auto"), "sac"), tmp_path / name, None)
     assert random.getstate() == before[0]
     assert np.array_equal(np.random.get_state()[1], before[1])
     assert torch.equal(torch.get_rng_state(), before[2])
@@ -70,19 +64,19 @@ def test_same_seed_gives_the_same_files_and_the_global_generators_are_left_alone
 
 def test_another_seed_gives_another_run(tmp_path):
     for seed in (1, 2):
-        train_run("Pendulum-v1", config(seed=seed), "sac", tmp_path / str(seed), None)
+        train_run(Plan("Pendulum-v1", config(seed=seed), "sac"), tmp_path / str(seed), None)
     assert rows(tmp_path / "1", "metrics") != rows(tmp_path / "2", "metrics")
 
 
 def test_evaluation_leaves_training_as_it_was():
-    often = tensors_of(train_run("Pendulum-v1", config(eval_every=7), "sac", None, None).agent)
-    never = tensors_of(train_run("Pendulum-v1", config(eval_every=10_000), "sac", None, None).agent)
+    often = tensors_of(train_run(Plan("Pendulum-v1", config(eval_every=7), "sac"), None, None).agent)
+    never = tensors_of(train_run(Plan("Pendulum-v1", config(eval_every=10_000), "sac"), None, None).agent)
     assert all(torch.equal(tensor, never[name]) for name, tensor in often.items())
 
 
 def test_nothing_global_is_left_changed():
     torch.set_num_threads(2)
-    train_run("Pendulum-v1", config(precision="bf16"), "sac", None, None)
+    train_run(Plan("Pendulum-v1", config(precision="bf16"), "sac"), None, None)
     assert torch.get_num_threads() == 2
     assert torch.get_float32_matmul_precision() == "highest"
     assert (torch.tensor([1e-39]) * 1.0).item() != 0.0
@@ -91,7 +85,7 @@ def test_nothing_global_is_left_changed():
 def test_the_run_folder_tells_everything(tmp_path):
     import json
 
-    train_run("Pendulum-v1", config(), "sac", tmp_path / "run", None)
+    train_run(Plan("Pendulum-v1", config(), "sac"), tmp_path / "run", None)
     told = json.loads((tmp_path / "run/config.json").read_text())
     assert told["environment"] == "Pendulum-v1"
     assert told["settings"]["batch_size"] == 16
@@ -111,7 +105,7 @@ def test_the_run_folder_tells_everything(tmp_path):
 
 
 def test_every_training_episode_is_on_record(tmp_path):
-    train_run(Counter, config(steps=70), "sac", tmp_path / "run", None)
+    train_run(Plan(Counter, config(steps=70), "sac"), tmp_path / "run", None)
     episodes = rows(tmp_path / "run", "episodes")
     assert [(int(row["length"]), float(row["return"])) for row in episodes] == [(3, 6.0), (4, 10.0)] * 10
     assert [int(row["env_steps"]) for row in episodes][:4] == [3, 7, 10, 14]
@@ -120,17 +114,17 @@ def test_every_training_episode_is_on_record(tmp_path):
 def test_a_used_folder_is_refused_and_left_as_it_was(tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(UsageError, match=r"already in use; give another --run, or remove it"):
-        train_run("Pendulum-v1", config(), "sac", tmp_path, None)
+        train_run(Plan("Pendulum-v1", config(), "sac"), tmp_path, None)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_refusals_come_before_any_folder_exists(tmp_path):
     for env, says in ((lambda: 3, "gymnasium.Env"), ("CartPole-v1", "Box"), (World(), "an id or a function")):
         with pytest.raises(UsageError, match=says):
-            train_run(env, config(), "sac", tmp_path / "run", None)
+            train_run(Plan(env, config(), "sac"), tmp_path / "run", None)
         assert not (tmp_path / "run").exists()
     with pytest.raises(UsageError, match="less than 0.693 nats"):
-        train_run("Pendulum-v1", config(target_entropy=0.7), "sac", tmp_path / "run", None)
+        train_run(Plan("Pendulum-v1", config(target_entropy=0.7), "sac"), tmp_path / "run", None)
     assert not (tmp_path / "run").exists()
 
 
@@ -151,7 +145,7 @@ class Explosive(World):
 )
 def test_values_that_are_not_finite_stop_the_run_and_keep_the_last_good_checkpoint(tmp_path, settings, says):
     with pytest.raises(TrainingStopped, match=says):
-        train_run(Explosive, config(checkpoint_every=5, **settings), "sac", tmp_path / "run", None)
+        train_run(Plan(Explosive, config(checkpoint_every=5, **settings), "sac"), tmp_path / "run", None)
     assert all(tensor.isfinite().all() for tensor in tensors_of(rucksac.load(tmp_path / "run")).values())
 
 
@@ -213,21 +207,21 @@ def test_predict_takes_one_observation_or_a_batch_and_speaks_the_environments_un
 
 def test_a_replay_memory_that_cannot_fit_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(UsageError, match=r"rows takes .* MiB, but only .* MiB are free; use --buffer-size \d+ or less"):
-        train_run("Pendulum-v1", config(buffer_size=10**13), "sac", tmp_path / "run", None)
+        train_run(Plan("Pendulum-v1", config(buffer_size=10**13), "sac"), tmp_path / "run", None)
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("fault", ["nan", "raises"])
 def test_an_environment_that_fails_before_the_first_checkpoint_leaves_nothing(tmp_path, fault):
     with pytest.raises(UsageError):
-        train_run(lambda: Faulty(fault), config(), "sac", tmp_path / "run", None)
+        train_run(Plan(lambda: Faulty(fault), config(), "sac"), tmp_path / "run", None)
     assert not (tmp_path / "run").exists()
 
 
 def test_the_same_environment_twice_is_refused():
     env = World()
     with pytest.raises(UsageError, match="the same environment twice"):
-        train_run(lambda: env, config(), "sac", None, None)
+        train_run(Plan(lambda: env, config(), "sac"), None, None)
 
 
 def test_an_evaluation_that_never_ends_is_refused_after_the_agent_is_saved(tmp_path, monkeypatch):
@@ -237,13 +231,14 @@ def test_an_evaluation_that_never_ends_is_refused_after_the_agent_is_saved(tmp_p
 
     monkeypatch.setattr("rucksac.training.evaluate.LONGEST_EPISODE", 500)
     with pytest.raises(UsageError, match="has not ended after 500 steps"):
-        train_run(Endless, config(), "sac", tmp_path / "run", None)
+        train_run(Plan(Endless, config(), "sac"), tmp_path / "run", None)
     assert rucksac.load(tmp_path / "run").grad_steps > 0
 
 
 def test_divergence_is_not_blamed_on_the_environment():
     with pytest.raises(TrainingStopped, match="learning diverged|became|not finite"):
-        train_run("Pendulum-v1", config(lr=1.0, initial_alpha=1e30, steps=1_000, log_every=1_000), "sac", None, None)
+        wild = config(lr=1.0, initial_alpha=1e30, steps=1_000, log_every=1_000)
+        train_run(Plan("Pendulum-v1", wild, "sac"), None, None)
 
 
 def test_settings_may_be_numbers_of_another_library():

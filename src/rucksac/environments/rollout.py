@@ -31,13 +31,18 @@ class Episode(NamedTuple):
 class Rollout:
     """Environments under way. Every episode starts from a seed of its own, derived from the run's seed."""
 
+    STATE = ("obs", "started", "seeds", "lengths", "returns")  # the environments themselves are re-enacted
+
     def __init__(self, envs: list[Door], seed: int) -> None:
         self.envs, self.seed = envs, seed
         self.obs = np.empty((len(envs), envs[0].spaces.obs_size), np.float32)
-        self._started, self._seeds, self._lengths = ([0] * len(envs) for _ in range(3))
-        self._returns = [0.0] * len(envs)
-        for lane in range(len(envs)):
-            self._begin(lane)
+        self.started, self.seeds, self.lengths = ([0] * len(envs) for _ in range(3))
+        self.returns = [0.0] * len(envs)
+
+    def start(self) -> None:
+        """Begin the first episode in every environment."""
+        for lane in range(len(self.envs)):
+            self.begin(lane)
 
     def step(self, actions: np.ndarray) -> tuple[list[Transition], list[Episode]]:
         """Act once in every environment, actions (E, A) in [-1, 1]; return what happened and which episodes ended."""
@@ -47,17 +52,18 @@ class Rollout:
             transitions.append(
                 Transition(lane, self.obs[lane].copy(), actions[lane], reward, next_obs, terminated, truncated)
             )
-            self._returns[lane] += reward
-            self._lengths[lane] += 1
+            self.returns[lane] += reward
+            self.lengths[lane] += 1
             if terminated or truncated:
-                finished.append(Episode(self._seeds[lane], self._returns[lane], self._lengths[lane]))
-                self._begin(lane)
+                finished.append(Episode(self.seeds[lane], self.returns[lane], self.lengths[lane]))
+                self.begin(lane)
             else:
                 self.obs[lane] = next_obs
         return transitions, finished
 
-    def _begin(self, lane: int) -> None:
-        self._seeds[lane] = integer(self.seed, Stream.EPISODE, lane, self._started[lane])
-        self._started[lane] += 1
-        self._returns[lane], self._lengths[lane] = 0.0, 0
-        self.obs[lane] = self.envs[lane].reset(self._seeds[lane])
+    def begin(self, lane: int) -> None:
+        """Start the next episode of one environment."""
+        self.seeds[lane] = integer(self.seed, Stream.EPISODE, lane, self.started[lane])
+        self.started[lane] += 1
+        self.returns[lane], self.lengths[lane] = 0.0, 0
+        self.obs[lane] = self.envs[lane].reset(self.seeds[lane])

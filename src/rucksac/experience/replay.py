@@ -14,6 +14,8 @@ TRANSITION, TERMINATED, TRUNCATED = 1, 2, 4
 class Replay:
     """Preallocated storage for `rows` rows, shared evenly by `lanes` environments; float32 throughout."""
 
+    STATE = ("transitions", "used", "written", "in_episode")  # beside the rows themselves, which `segments` keeps
+
     def __init__(self, rows: int, lanes: int, obs_size: int, action_size: int) -> None:
         self.lanes, self.rows_per_lane = lanes, max(2, rows // lanes)
         total = lanes * self.rows_per_lane
@@ -23,8 +25,8 @@ class Replay:
         self.kind = np.zeros(total, np.uint8)
         self.transitions = 0  # how many rows can be sampled
         self.used = 0  # rows per lane that have ever been written, the same bound for every lane
-        self._position = [0] * lanes  # where the lane's next action goes
-        self._in_episode = [False] * lanes
+        self.written = [0] * lanes  # rows ever completed; the lane's next action goes to this row, modulo its size
+        self.in_episode = [False] * lanes
 
     def __len__(self) -> int:
         return self.transitions
@@ -45,20 +47,18 @@ class Replay:
         truncated: bool,
     ) -> None:
         """Store one step; obs and next_obs (O,), action (A,). Within an episode obs is the previous next_obs."""
-        first = lane * self.rows_per_lane
-        position = self._position[lane]
-        if not self._in_episode[lane]:
-            self._write_obs(first + position, obs)
-        row = first + position
+        first, written = lane * self.rows_per_lane, self.written[lane]
+        row = first + written % self.rows_per_lane
+        if not self.in_episode[lane]:
+            self._write_obs(row, obs)
         self.action[row] = action
         self.reward[row] = reward
         self.kind[row] = TRANSITION | (TERMINATED if terminated else TRUNCATED if truncated else 0)
         self.transitions += 1
-        self.used = max(self.used, min(position + 2, self.rows_per_lane))
-        position = (position + 1) % self.rows_per_lane
-        self._write_obs(first + position, next_obs)
-        self._in_episode[lane] = not (terminated or truncated)
-        self._position[lane] = position if self._in_episode[lane] else (position + 1) % self.rows_per_lane
+        self.used = max(self.used, min(written + 2, self.rows_per_lane))
+        self._write_obs(first + (written + 1) % self.rows_per_lane, next_obs)
+        self.in_episode[lane] = not (terminated or truncated)
+        self.written[lane] = written + (1 if self.in_episode[lane] else 2)
 
     def following(self, rows: np.ndarray) -> np.ndarray:
         """Return the row after each row, within its lane."""

@@ -10,6 +10,8 @@ from rucksac.experience.replay import TERMINATED, TRANSITION, Replay
 class UniformSampler:
     """Draws transitions uniformly with replacement. The returned batch is overwritten by the next draw."""
 
+    STATE = ("generator",)
+
     def __init__(self, replay: Replay, batch_size: int, gamma: float, generator: np.random.Generator) -> None:
         self.replay, self.gamma, self.generator = replay, gamma, generator
         self.obs = np.empty((batch_size, replay.obs.shape[1]), np.float32)

@@ -1,133 +1,261 @@
-"""An agent on disk: tensors as safetensors, everything else as JSON; nothing is ever unpickled.
+"""The whole run on disk, exactly as it is in memory, at every checkpoint.
 
-`agent.json` names the tensor file and its SHA-256 and is replaced in one atomic step after that file is complete, so a
-reader finds either the old checkpoint or the new one.
+    checkpoints/000003-step-15000/   agent.json, agent.safetensors: the agent alone
+                                     run.json: every other piece of state, and which segments belong to it
+    checkpoints/best-step-10000/     the agent with the best evaluation so far
+    replay/000003-0.safetensors      segments: the rows of replay memory that were new at that checkpoint
+
+A checkpoint is a folder that gets its name when everything in it and in its segments is on disk. It then never
+changes; segments are removed when no kept checkpoint names them.
 """
 
-import hashlib
-import json
-import os
 import re
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import safetensors
-import safetensors.torch
-from torch import Tensor, nn
-from torch.utils import _pytree as pytree
+import safetensors.numpy
+from torch import nn
 
 from rucksac.agent import Agent
-from rucksac.building import build
-from rucksac.config import Config
-from rucksac.environments import reading
+from rucksac.environments.reenactment import reenact
 from rucksac.errors import UsageError
+from rucksac.experience import segments
+from rucksac.training import files, snapshot
+from rucksac.training.agent_file import check_agent, read_agent, restore_agent, save_agent
+from rucksac.training.loop import Training
 
-FORMAT, VERSION = "rucksac-agent", 1
-TENSOR_FILE = re.compile(r"tensors-\d+\.safetensors")
-LARGEST_JSON = 16 * 2**20
-
-
-def save_agent(agent: Agent, folder: Path, env_steps: int) -> None:
-    """Write the agent into `folder`, replacing the checkpoint that is there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    data = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors_of(agent).items()})
-    name = f"tensors-{env_steps}.safetensors"
-    _write_durably(folder / name, data)
-    manifest = {
-        "format": FORMAT,
-        "version": VERSION,
-        "env_steps": env_steps,
-        "grad_steps": agent.grad_steps,
-        "default_networks": agent.default_networks,
-        "config": agent.config.to_json(),
-        "spaces": reading.to_json(agent.spaces),
-        "tensors": name,
-        "sha256": hashlib.sha256(data).hexdigest(),
-    }
-    _write_durably(folder / "agent.json", json.dumps(manifest, indent=2).encode())
-    for old in folder.glob("tensors-*.safetensors"):
-        if old.name != name:
-            old.unlink()
+KIND, VERSION = "rucksac-run", 1
+CHECKPOINT = re.compile(r"(\d{6,})-step-(\d+)")
+BEST = re.compile(r"best-step-(\d+)")
+ROWS = re.compile(r"(\d+)\.(\d+)\.(obs|action|reward|kind)")
+LARGEST_SEGMENT = 4 * segments.LARGEST_PIECE
+UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, MemoryError, OSError, RuntimeError, AttributeError,
+              safetensors.SafetensorError)  # fmt: skip
 
 
-def load_agent(run: str | Path, policy: nn.Module | None = None, critic: nn.Module | None = None) -> Agent:
-    """Return the agent saved in a run folder; raise `UsageError` when there is none or it is damaged.
+class Segment(NamedTuple):
+    """One file of replay memory; `last` has the last row of each lane in it."""
+
+    file: str
+    sha256: str
+    last: dict[str, int]
+
+
+def load_agent(
+    run: str | Path, policy: nn.Module | None = None, critic: nn.Module | None = None, *, best: bool = False
+) -> Agent:
+    """Return the agent of a run's newest checkpoint, or of its best evaluation; raise `UsageError` when there is none.
 
     An agent trained with modules of your own needs them again, `policy` and `critic`, in any state.
     """
-    folder = Path(run) / "checkpoint"
-    if not (folder / "agent.json").is_file():
+    found = _named(Path(run), BEST if best else CHECKPOINT)
+    if not found:
         remedy = "give the folder that `rucksac train` wrote" if Path(run).exists() else "there is no such folder"
-        raise UsageError(f"{run} holds no checkpoint; {remedy}")
+        raise UsageError(f"{run} holds no {'best ' if best else ''}checkpoint; {remedy}")
     try:
-        manifest = _read_manifest(folder / "agent.json")
-        if not manifest["default_networks"] and policy is None and critic is None:
-            raise UsageError(
-                f"{run} was trained with networks of your own; give them: load(run, policy=..., critic=...)"
-            )
-        data = _read_tensors(folder, manifest)
-        agent = build(Config.from_json(manifest["config"]), reading.from_json(manifest["spaces"]), policy, critic)
-        load_tensors(agent, safetensors.torch.load(data))
-        agent.grad_steps = int(manifest["grad_steps"])
-    except (ValueError, TypeError, KeyError, OverflowError, MemoryError, OSError, RuntimeError) as error:
-        raise UsageError(f"the checkpoint in {run} is damaged or foreign ({_short(error)})") from error
-    except safetensors.SafetensorError as error:
-        raise UsageError(f"the checkpoint in {run} is damaged or foreign ({_short(error)})") from error
-    return agent
+        return read_agent(found[-1], policy, critic)
+    except UNREADABLE as error:
+        older = f"; remove that folder to use the one before, {found[-2].name}" if len(found) > 1 else ""
+        raise UsageError(f"the checkpoint in {found[-1]} is damaged or foreign ({_short(error)}){older}") from error
 
 
-def tensors_of(agent: Agent) -> dict[str, Tensor]:
-    """Return every tensor that learning changes, by name; they share the agent's memory."""
-    leaves, _ = pytree.tree_flatten_with_path(agent.state)
-    return {".".join(_name(key) for key in path): tensor for path, tensor in leaves}
+def examine(run: Path) -> list[dict[str, Any]]:
+    """Return the checkpoints of a run, oldest first: name, env_steps, best, and what is wrong, None for a whole one."""
+    return [
+        {
+            "name": path.name,
+            "env_steps": int(path.name.split("-")[-1]),
+            "best": best,
+            "problem": _problem(run, path, best),
+        }
+        for best, pattern in ((False, CHECKPOINT), (True, BEST))
+        for path in _named(run, pattern)
+    ]
 
 
-def _name(key: Any) -> str:
-    return str(key.name if isinstance(key, pytree.GetAttrKey) else key.key)
+def _problem(run: Path, folder: Path, best: bool) -> str | None:
+    try:
+        check_agent(folder)
+        if not best:
+            content = files.read_manifest(folder / "run.json", KIND, VERSION, {})
+            for each in (Segment(**values) for values in content["segments"]):
+                files.read(run / "replay", each.file, each.sha256, LARGEST_SEGMENT)
+    except UNREADABLE as error:
+        return _short(error)
+    return None
 
 
-def load_tensors(agent: Agent, tensors: dict[str, Tensor]) -> None:
-    """Copy values into the agent; raise `ValueError` when names, shapes or types differ or a value is not finite."""
-    own = tensors_of(agent)
-    if set(own) != set(tensors):
-        raise ValueError(f"the tensors differ in name: {sorted(set(own) ^ set(tensors))[:3]}")
-    for name, tensor in own.items():
-        if tensor.shape != tensors[name].shape or tensor.dtype != tensors[name].dtype:
-            raise ValueError(f"{name} is {tuple(tensors[name].shape)}, but must be {tuple(tensor.shape)}")
-        if not tensors[name].isfinite().all():
-            raise ValueError(f"{name} holds values that are not finite")
-    for name, tensor in own.items():
-        tensor.copy_(tensors[name])
+class Checkpoints:
+    """The checkpoints of one run folder, for the process that trains there."""
+
+    def __init__(self, run: Path, keep: int) -> None:
+        self.run, self.keep = run, keep
+        self._next = 1
+        self._segments: list[Segment] = []
+        self._since: list[int] = []  # by lane, the first row that is in no segment
+
+    def exist(self) -> bool:
+        """Return whether there is any checkpoint, whole or not."""
+        return bool(_named(self.run, CHECKPOINT))
+
+    def save(self, training: Training, logs: dict[str, int]) -> None:
+        """Write a checkpoint; `logs` has the bytes of each log file that belong to it. Raises `OSError`."""
+        folder, replay = self.run / "checkpoints", training.replay
+        folder.mkdir(exist_ok=True)
+        live = [each for each in self._segments if _is_live(each, training)] + self._write_segments(training)
+        env_steps = training.progress.env_steps
+        name = f"{self._next:06d}-step-{env_steps}"
+        building = folder / (name + ".new")
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir()
+        save_agent(training.agent, building, env_steps)
+        content = {
+            "format": KIND,
+            "version": VERSION,
+            "state": snapshot.take(training),
+            "segments": [each._asdict() for each in live],
+            "logs": logs,
+        }
+        files.write_manifest(building / "run.json", content)
+        files.make_durable(building)
+        building.rename(folder / name)
+        files.make_durable(folder)
+        self._next, self._segments, self._since = self._next + 1, live, list(replay.written)
+        self._remove_what_is_no_longer_needed()
+
+    def save_best(self, agent: Agent, env_steps: int) -> None:
+        """Keep the agent as the best one so far. Raises `OSError`."""
+        folder = self.run / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        name = f"best-step-{env_steps}"
+        shutil.rmtree(folder / name, ignore_errors=True)
+        building = folder / (name + ".new")
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir()
+        save_agent(agent, building, env_steps)
+        building.rename(folder / name)
+        for each in _named(self.run, BEST)[:-1]:
+            shutil.rmtree(each)
+
+    def restore(self, training: Training) -> tuple[dict[str, int], list[str]]:
+        """Bring a fresh `training` to the newest whole checkpoint; return the logs' bytes and what the user must know.
+
+        Checkpoints that are damaged, and whatever a killed process left, are removed. Raises `UsageError` when no
+        checkpoint is whole.
+        """
+        notes: list[str] = []
+        for folder in reversed(_named(self.run, CHECKPOINT)):
+            try:
+                logs = self._restore(training, folder)
+                break
+            except UNREADABLE as error:
+                notes.append(f"The checkpoint {folder.name} is damaged ({_short(error)}); using the one before it.")
+        else:
+            reason = f" ({notes[0]})" if notes else ""
+            raise UsageError(f"{self.run} holds no whole checkpoint to resume from{reason}; train anew")
+        for damaged in _named(self.run, CHECKPOINT):
+            if damaged.name > folder.name:
+                shutil.rmtree(damaged)
+        self._remove_what_is_no_longer_needed()
+        for lane in range(len(training.rollout.envs)):
+            if not self._reenact(training, lane):
+                notes.append(
+                    f"The environment did not repeat its open episode {training.rollout.lengths[lane]} steps long: "
+                    "that episode is closed as truncated, and from here on the run is not the one it would have been."
+                )
+                segments.close_episode(training.replay, lane)
+                training.rollout.begin(lane)
+        return logs, notes
+
+    def _restore(self, training: Training, folder: Path) -> dict[str, int]:
+        content = files.read_manifest(folder / "run.json", KIND, VERSION, {})
+        restore_agent(training.agent, folder)
+        training.replay.kind[:] = 0  # whatever a damaged checkpoint may have put there
+        live = [Segment(**each) for each in content["segments"]]
+        for each in live:
+            data = files.read(self.run / "replay", each.file, each.sha256, LARGEST_SEGMENT)
+            _paste(training, safetensors.numpy.load(data))
+        snapshot.restore(training, content["state"])
+        segments.check(training.replay)
+        logs = content["logs"]
+        if not all(isinstance(size, int) and size >= 0 for size in logs.values()):
+            raise ValueError("the sizes of the logs make no sense")
+        self._next = int(folder.name.split("-")[0]) + 1
+        self._segments = live
+        self._since = [max(0, written - 1) for written in training.replay.written]  # closing an episode touches it
+        return logs
+
+    def _reenact(self, training: Training, lane: int) -> bool:
+        rollout, replay = training.rollout, training.replay
+        episode = segments.latest_episode(replay, lane, rollout.lengths[lane])
+        if episode is None:
+            return False
+        return reenact(rollout, lane, episode["obs"], episode["action"][:-1], episode["reward"][:-1])
+
+    def _write_segments(self, training: Training) -> list[Segment]:
+        folder, replay = self.run / "replay", training.replay
+        folder.mkdir(exist_ok=True)
+        written: list[Segment] = []
+        pending: segments.Piece = {}
+        last: dict[str, int] = {}
+
+        def flush() -> None:
+            name = f"{self._next:06d}-{len(written)}.safetensors"
+            written.append(Segment(name, files.write(folder / name, safetensors.numpy.save(pending)), dict(last)))
+            pending.clear()
+            last.clear()
+
+        for lane in range(replay.lanes):
+            for first, piece in segments.cut(replay, lane, self._since[lane] if self._since else 0):
+                pending.update({f"{lane}.{first}.{name}": array for name, array in piece.items()})
+                last[str(lane)] = first + len(piece["reward"]) - 1
+                if sum(array.nbytes for array in pending.values()) >= segments.LARGEST_PIECE:
+                    flush()
+        if pending:
+            flush()
+        files.make_durable(folder)
+        return written
+
+    def _remove_what_is_no_longer_needed(self) -> None:
+        kept = _named(self.run, CHECKPOINT)
+        for old in kept[: -self.keep]:
+            shutil.rmtree(old)
+        needed = {each.file for each in self._segments}
+        for folder in kept[-self.keep : -1]:
+            content = files.read_manifest(folder / "run.json", KIND, VERSION, {})
+            needed |= {each["file"] for each in content["segments"]}
+        for file in (self.run / "replay").iterdir():
+            if file.name not in needed:
+                file.unlink()
+        for left in (self.run / "checkpoints").glob("*.new"):
+            shutil.rmtree(left)
 
 
-def _read_manifest(file: Path) -> dict[str, Any]:
-    if file.stat().st_size > LARGEST_JSON:
-        raise ValueError("agent.json is too large to be one")
-    manifest = json.loads(file.read_text())
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ValueError("agent.json is not a checkpoint's")
-    if manifest.get("version") != VERSION:
-        raise ValueError(f"it has format version {manifest.get('version')}, this rucksac reads {VERSION}")
-    return manifest
+def _is_live(segment: Segment, training: Training) -> bool:
+    replay = training.replay
+    return any(row > replay.written[int(lane)] - replay.rows_per_lane for lane, row in segment.last.items())
 
 
-def _read_tensors(folder: Path, manifest: dict[str, Any]) -> bytes:
-    if not TENSOR_FILE.fullmatch(manifest["tensors"]):
-        raise ValueError("agent.json names a tensor file outside the checkpoint")
-    data = (folder / manifest["tensors"]).read_bytes()
-    if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
-        raise ValueError("the tensor file is not the one that was saved")
-    return data
+def _paste(training: Training, arrays: dict[str, np.ndarray]) -> None:
+    pieces: dict[tuple[int, int], segments.Piece] = {}
+    for name, array in arrays.items():
+        match = ROWS.fullmatch(name)
+        if match is None:
+            raise ValueError("a segment of the replay memory names its rows otherwise")
+        pieces.setdefault((int(match[1]), int(match[2])), {})[match[3]] = array
+    for (lane, first), piece in pieces.items():
+        segments.paste(training.replay, lane, first, piece)
 
 
-def _write_durably(file: Path, data: bytes) -> None:
-    temporary = file.with_name(file.name + ".new")
-    with temporary.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, file)
+def _named(run: Path, pattern: re.Pattern[str]) -> list[Path]:
+    """Return the checkpoints whose name fits, oldest first."""
+    folder = run / "checkpoints"
+    found = [path for path in folder.iterdir() if pattern.fullmatch(path.name)] if folder.is_dir() else []
+    return sorted(found, key=lambda path: [int(number) for number in pattern.fullmatch(path.name).groups()])  # type: ignore[union-attr]
 
 
-def _short(error: Exception) -> str:
+def _short(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -7,12 +7,18 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rucksac.config import Config
 from rucksac.errors import UsageError
+
+try:
+    import fcntl
+except ImportError:  # not on Windows; there nothing keeps two processes out of one folder
+    fcntl = None  # type: ignore[assignment]
 
 PACKAGES = ("rucksac", "torch", "numpy", "gymnasium", "mujoco")
 
@@ -37,9 +43,35 @@ class RunFolder:
             ) from error
         return cls(path)
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from training here; the lock ends with the process. Raises `UsageError` when taken."""
+        with (self.path / "lock").open("a+") as lock:
+            if fcntl:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    lock.seek(0)
+                    raise UsageError(
+                        f"{self.path} is in use by process {lock.read().strip()}, which trains there; wait for it or "
+                        "end it first"
+                    ) from None
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            yield
+
+    def occupant(self) -> int | None:
+        """Return the id of the process that trains here now, if any."""
+        try:
+            with self.alone():
+                return None
+        except UsageError:
+            return int((self.path / "lock").read_text() or 0)
+
     def discard(self) -> None:
         """Remove what an unsuccessful start has written; a folder with a checkpoint stays."""
-        if not (self.path / "checkpoint").exists():
+        if not (self.path / "checkpoints").exists():
             shutil.rmtree(self.path, ignore_errors=True)
 
     @classmethod

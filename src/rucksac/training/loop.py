@@ -1,53 +1,47 @@
-"""The straight line of a run: act, step, store, sample, update, record."""
+"""The straight line of a run: learn, record, evaluate, save, act, step, store."""
 
+import sys
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from rucksac.agent import Agent
-from rucksac.algorithm.update import METRICS
-from rucksac.environments.rollout import Rollout
+from rucksac.algorithm.update import METRICS, Batch
+from rucksac.environments.rollout import Episode, Rollout
+from rucksac.errors import TrainingStopped
 from rucksac.experience.replay import Replay
 from rucksac.experience.sampling import UniformSampler
-from rucksac.streams import Stream, generator
 from rucksac.training.evaluate import Evaluation, EvaluationStopped
 from rucksac.training.record import Recorder, episode_row, metrics_row
 from rucksac.training.stopping import StopRequest
 
 
-class Outcome(NamedTuple):
-    """How a run went. `wall_seconds` tells the phases apart; a phase is what a lap of the stopwatch was given to."""
+@dataclass
+class Progress:
+    """How far a run is. Clocks count environment steps, `owed` gradient steps; sums are since the last metrics row.
 
-    env_steps: int
-    grad_steps: int
-    episodes: int
-    wall_seconds: dict[str, float]
-    last_evaluation: Evaluation | None
+    `best` is the best mean return of an evaluation, `evaluation` the latest one, which evaluations.csv keeps.
+    """
 
-
-def crossed(before: int, after: int, every: int) -> bool:
-    """Return whether going from `before` to `after` steps reached or passed a multiple of `every`."""
-    return after // every > before // every
-
-
-class UpdateDebt:
-    """Gradient steps owed: `utd` per stored transition, fractions carried over."""
-
-    def __init__(self, utd: float) -> None:
-        self.utd, self.owed = utd, 0.0
-
-    def incur(self, transitions: int) -> int:
-        """Owe for new transitions and return how many whole gradient steps to take now."""
-        self.owed += self.utd * transitions
-        due = int(self.owed + 1e-9)  # 0.1 owed ten times is one
-        self.owed -= due
-        return due
+    STATE = ("env_steps", "episodes", "owed", "sums", "updates", "logged", "evaluated", "saved", "best")
+    env_steps: int = 0
+    episodes: int = 0
+    owed: float = 0.0
+    sums: np.ndarray = field(default_factory=lambda: np.zeros(len(METRICS)))
+    updates: int = 0
+    logged: int = 0
+    evaluated: int = 0
+    saved: int = 0
+    best: float = -sys.float_info.max
+    evaluation: list[Episode] = field(default_factory=list)
 
 
 class Stopwatch:
     """Shares out all time since its start among named phases."""
+
+    STATE = ("seconds",)
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -60,76 +54,92 @@ class Stopwatch:
         self._last = now
 
 
+@dataclass
+class Training:
+    """All that changes while a run goes; each part names what of it must be saved in its `STATE`."""
+
+    agent: Agent
+    rollout: Rollout
+    replay: Replay
+    sampler: UniformSampler
+    warmup: np.random.Generator
+    progress: Progress
+    stopwatch: Stopwatch
+
+
+def crossed(before: int, after: int, every: int) -> bool:
+    """Return whether going from `before` to `after` steps reached or passed a multiple of `every`."""
+    return after // every > before // every
+
+
 def run(
-    agent: Agent,
-    rollout: Rollout,
+    training: Training,
     evaluate: Callable[[], Evaluation],
     recorder: Recorder,
-    save: Callable[[int], None],
+    save: Callable[[], None],
     stop: StopRequest,
-    stopwatch: Stopwatch,
-) -> Outcome:
-    """Train `agent` for `config.steps` environment steps, or until `stop` is set.
+    examine: Callable[[Batch], str],
+) -> None:
+    """Train until `config.steps` environment steps are done or `stop` is set.
 
-    `save` is called with the environment steps so far whenever a checkpoint is due and once at the end. Raises
-    `TrainingStopped` when a metric is no longer finite; the last checkpoint is then the one from before.
+    `save` is called whenever a checkpoint is due and once at the end; whatever a stop leaves undone is the first thing
+    that is done when the run goes on. Raises `TrainingStopped` with what `examine` says of the batch when a metric is
+    no longer finite; the last checkpoint is then the one from before.
     """
-    config, spaces = agent.config, agent.spaces
-    replay = Replay(config.buffer_size, len(rollout.envs), spaces.obs_size, spaces.action_size)
-    sampler = UniformSampler(replay, config.batch_size, config.gamma, generator(config.seed, Stream.SAMPLING))
-    warmup = generator(config.seed, Stream.WARMUP)
-    debt = UpdateDebt(config.utd)
-    env_steps = episodes = 0
-    last_evaluation = None
-    sums, updates = np.zeros(len(METRICS)), 0
+    agent, rollout, replay, progress = training.agent, training.rollout, training.replay, training.progress
+    config, lap = agent.config, training.stopwatch.lap
+    while True:
+        while progress.owed >= 1.0 - 1e-9 and not stop.is_set():  # 0.1 owed ten times is one
+            batch = training.sampler.sample()
+            lap("sample")
+            progress.sums += agent.update(batch).numpy()
+            progress.updates += 1
+            progress.owed -= 1.0
+            if not np.isfinite(progress.sums).all():
+                raise TrainingStopped(examine(batch))
+            lap("update")
 
-    def evaluate_now() -> Evaluation | None:
-        try:
-            evaluation = evaluate()
-        except EvaluationStopped:
-            return last_evaluation
-        recorder.evaluation([episode_row(env_steps, index, each) for index, each in enumerate(evaluation.episodes)])
-        stopwatch.lap("evaluate")
-        return evaluation
+        env_steps, over = progress.env_steps, progress.env_steps >= config.steps
+        if not stop.is_set() and crossed(progress.logged, env_steps, config.log_every):
+            if progress.updates:
+                counters = {"env_steps": env_steps, "grad_steps": agent.grad_steps, "episodes": progress.episodes}
+                means, seconds = progress.sums / progress.updates, sum(training.stopwatch.seconds.values())
+                recorder.metrics(metrics_row(counters, means, seconds))
+            progress.logged, progress.updates = env_steps, 0
+            progress.sums[:] = 0.0
+            lap("record")
+        evaluation_due = crossed(progress.evaluated, env_steps, config.eval_every) or over
+        if not stop.is_set() and evaluation_due and progress.evaluated < env_steps:
+            try:
+                progress.evaluation = evaluate().episodes
+            except EvaluationStopped:
+                continue
+            progress.evaluated = env_steps
+            rows = [episode_row(env_steps, number, each) for number, each in enumerate(progress.evaluation)]
+            recorder.evaluation(rows)
+            lap("evaluate")
+        ending = over or stop.is_set()
+        if ending or crossed(progress.saved, env_steps, config.checkpoint_every):
+            progress.saved = env_steps
+            save()
+            lap("checkpoint")
+        if ending:
+            return
 
-    over = stop.is_set()
-    while not over:
         if env_steps < config.warmup:
-            actions = warmup.uniform(-1.0, 1.0, (len(rollout.envs), spaces.action_size)).astype(np.float32)
+            shape = len(rollout.envs), agent.spaces.action_size
+            actions = training.warmup.uniform(-1.0, 1.0, shape).astype(np.float32)
         else:
             actions = agent.act(rollout.obs)
-        stopwatch.lap("act")
-
+        lap("act")
         transitions, finished = rollout.step(actions)
-        stopwatch.lap("environment")
-
+        lap("environment")
         for transition in transitions:
             replay.add(*transition)
-        before, env_steps = env_steps, env_steps + len(transitions)
+        progress.env_steps += len(transitions)
         for episode in finished:
-            recorder.episode(episode_row(env_steps, episodes, episode))
-            episodes += 1
-        stopwatch.lap("record")
-
-        if env_steps >= config.warmup and len(replay) > config.batch_size:
-            for _ in range(debt.incur(len(transitions))):
-                if stop.is_set():
-                    break
-                batch = sampler.sample()
-                stopwatch.lap("sample")
-                sums += agent.update(batch).numpy()
-                updates += 1
-                stopwatch.lap("update")
-
-        if crossed(before, env_steps, config.log_every) and updates:
-            counters = {"env_steps": env_steps, "grad_steps": agent.grad_steps, "episodes": episodes}
-            recorder.metrics(metrics_row(counters, sums / updates, sum(stopwatch.seconds.values())))
-            sums[:], updates = 0.0, 0
-            stopwatch.lap("record")
-        over = env_steps >= config.steps or stop.is_set()
-        if over or crossed(before, env_steps, config.checkpoint_every):
-            save(env_steps)
-            stopwatch.lap("checkpoint")
-        if not stop.is_set() and (over or crossed(before, env_steps, config.eval_every)):
-            last_evaluation = evaluate_now()
-    return Outcome(env_steps, agent.grad_steps, episodes, stopwatch.seconds, last_evaluation)
+            recorder.episode(episode_row(progress.env_steps, progress.episodes, episode))
+            progress.episodes += 1
+        if progress.env_steps >= config.warmup and len(replay) > config.batch_size:
+            progress.owed += config.utd * len(transitions)
+        lap("record")

@@ -1,7 +1,7 @@
 """Metrics out. Whoever wants to see a run implements `Recorder`; the run folder's CSV files are always written."""
 
 import csv
-import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -10,7 +10,7 @@ import numpy as np
 
 from rucksac.algorithm.update import METRICS
 from rucksac.environments.rollout import Episode
-from rucksac.errors import TrainingStopped
+from rucksac.errors import UsageError
 
 COLUMNS = {
     "metrics": ("env_steps", "grad_steps", "episodes", *METRICS, "wall_seconds"),
@@ -43,27 +43,46 @@ def episode_row(env_steps: int, index: int, episode: Episode) -> Row:
 
 
 def metrics_row(counters: Row, means: np.ndarray, wall_seconds: float) -> Row:
-    """Return the row of one stretch of training; raise `TrainingStopped` when a metric is not finite."""
-    metrics = dict(zip(METRICS, means.tolist(), strict=True))
-    for name, value in metrics.items():
-        if not math.isfinite(value):
-            raise TrainingStopped(
-                f"{name} became {value} before environment step {counters['env_steps']}; the last checkpoint, if there "
-                "was one, is from before. Smaller rewards or a smaller --lr usually help"
-            )
-    return {**counters, **metrics, "wall_seconds": round(wall_seconds, 3)}
+    """Return the row of one stretch of training."""
+    return {**counters, **dict(zip(METRICS, means.tolist(), strict=True)), "wall_seconds": round(wall_seconds, 3)}
+
+
+def evaluation_at(folder: Path, env_steps: int) -> list[Episode]:
+    """Return the episodes that evaluations.csv has for this step; raise `UsageError` when it cannot be read."""
+    try:
+        with (folder / "evaluations.csv").open(newline="") as stream:
+            rows = [row for row in csv.DictReader(stream) if int(row["env_steps"]) == env_steps]
+            return [Episode(int(row["seed"]), float(row["return"]), int(row["length"])) for row in rows]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{folder / 'evaluations.csv'} is damaged; put the whole file back, or train anew") from error
 
 
 class CsvRecorder:
-    """Writes metrics.csv, episodes.csv and evaluations.csv, each row on disk as soon as it is known."""
+    """Writes metrics.csv, episodes.csv and evaluations.csv, each row handed to the system as soon as it is known.
 
-    def __init__(self, folder: Path) -> None:
+    Given `sizes`, it goes on after the first so many bytes of each file and cuts off the rest.
+    """
+
+    def __init__(self, folder: Path, sizes: dict[str, int] | None = None) -> None:
         self._files: dict[str, IO[str]] = {}
         self._writers: dict[str, Any] = {}
         for name, columns in COLUMNS.items():
-            self._files[name] = (folder / f"{name}.csv").open("w", newline="")
+            path = folder / f"{name}.csv"
+            if sizes is not None:
+                _cut_back(path, sizes.get(path.name, 0))
+            self._files[name] = path.open("w" if sizes is None else "a", newline="")
             self._writers[name] = csv.DictWriter(self._files[name], columns, lineterminator="\n")
-            self._writers[name].writeheader()
+            if self._files[name].tell() == 0:
+                self._writers[name].writeheader()
+
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes of each file by its name, once they are safely on disk."""
+        found = {}
+        for name, file in self._files.items():
+            file.flush()
+            os.fsync(file.fileno())
+            found[f"{name}.csv"] = file.tell()
+        return found
 
     def metrics(self, row: Row) -> None:
         """Append one row to metrics.csv."""
@@ -85,6 +104,12 @@ class CsvRecorder:
     def _write(self, name: str, rows: list[Row]) -> None:
         self._writers[name].writerows(rows)
         self._files[name].flush()
+
+
+def _cut_back(path: Path, size: int) -> None:
+    if not path.is_file() or path.stat().st_size < size:
+        raise UsageError(f"{path} is shorter than the checkpoint says; put the whole file back, or train anew")
+    os.truncate(path, size)
 
 
 class Recorders:

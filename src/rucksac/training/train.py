@@ -1,10 +1,12 @@
-"""Putting a run together: environment, agent, folder and recorders; then the loop; then what came of it."""
+"""Putting a run together, fresh or from its last checkpoint; then the loop; then what came of it."""
 
 import dataclasses
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from rucksac.agent import Agent
@@ -18,13 +20,17 @@ from rucksac.environments.rollout import Rollout
 from rucksac.environments.spaces import Door
 from rucksac.errors import TrainingStopped, UsageError
 from rucksac.experience.replay import Replay
+from rucksac.experience.sampling import UniformSampler
 from rucksac.resources import available_memory, available_threads
+from rucksac.streams import Stream, generator
 from rucksac.training import loop
-from rucksac.training.checkpoint import save_agent, tensors_of
+from rucksac.training.agent_file import tensors_of
+from rucksac.training.checkpoint import Checkpoints
 from rucksac.training.console import Console
-from rucksac.training.evaluate import evaluate
+from rucksac.training.diagnosis import Watchdog, divergence
+from rucksac.training.evaluate import Evaluation, evaluate
 from rucksac.training.folder import RunFolder
-from rucksac.training.record import CsvRecorder, Recorders
+from rucksac.training.record import CsvRecorder, Recorders, evaluation_at
 from rucksac.training.stopping import StopRequest, stop_on_signals
 
 WORTH_A_THREAD = 1_500_000  # multiply-adds; measured in docs/performance.md
@@ -39,6 +45,18 @@ class Result:
     stop: StopRequest
 
 
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a run is made of; `threads` are those that a run to go on with had."""
+
+    env: EnvSource
+    config: Config
+    recipe: str
+    policy: nn.Module | None = None
+    critic: nn.Module | None = None
+    threads: int | None = None
+
+
 def train(
     env: EnvSource,
     *,
@@ -51,65 +69,198 @@ def train(
 ) -> Agent:
     """Train an agent and return it.
 
-    `env` is an id or a function that returns a `gymnasium.Env`; it is called twice, for training and for evaluation.
-    `settings` are fields of `rucksac.Config` and override the recipe's. With `run` everything is also written there;
-    without, nothing is written. Raises `UsageError` for what cannot work, before training starts where possible.
+    `env` is an id or a function that returns a `gymnasium.Env`; it is called for every training environment and once
+    for evaluation. `settings` are fields of `rucksac.Config` and override the recipe's. With `run` everything is also
+    written there; without, nothing is written. Raises `UsageError` for what cannot work, before training starts where
+    possible.
     """
     config = with_settings(find_recipe(recipe).config, settings)
-    console = None if quiet else Console(config.steps)
-    return train_run(env, config, recipe, Path(run) if run else None, console, policy, critic).agent
+    plan = Plan(env, config, recipe, policy, critic)
+    return train_run(plan, Path(run) if run else None, None if quiet else Console(config.steps)).agent
 
 
-def train_run(
-    env: EnvSource,
-    config: Config,
-    recipe: str,
-    path: Path | None,
-    console: Console | None,
+def resume(
+    run: str | Path,
+    *,
+    env: EnvSource | None = None,
+    steps: int | None = None,
+    quiet: bool = True,
     policy: nn.Module | None = None,
     critic: nn.Module | None = None,
-) -> Result:
+) -> Agent:
+    """Go on with an interrupted run exactly where its last checkpoint was taken, and return the agent.
+
+    `steps` extends the run. `env`, `policy` and `critic` are needed again when the run was made with a function or
+    with modules of your own. Raises `UsageError` when the run cannot go on.
+    """
+    plan = plan_of(Path(run), env, steps, policy, critic)
+    return resume_run(plan, Path(run), None if quiet else Console(plan.config.steps)).agent
+
+
+def plan_of(
+    run: Path,
+    env: EnvSource | None = None,
+    steps: int | None = None,
+    policy: nn.Module | None = None,
+    critic: nn.Module | None = None,
+) -> Plan:
+    """Return what the run in this folder was made of; raise `UsageError` when something is missing."""
+    saved = RunFolder.open(run).read_config()
+    source = env if env is not None else saved["environment"]
+    if source is None:
+        raise UsageError(f"{run} was trained with an environment made by a function; give it again")
+    config = Config.from_json(saved["settings"])
+    if steps is not None:
+        config = with_settings(config, {"steps": steps})
+    threads = saved["derived"].get("threads")
+    return Plan(source, config, saved["recipe"], policy, critic, threads if isinstance(threads, int) else None)
+
+
+def train_run(plan: Plan, path: Path | None, console: Console | None) -> Result:
     """Train as `train` does and return what came of it; messages go to `console`."""
-    stopwatch = loop.Stopwatch()
-    threads = config.threads or _threads_for(config)
-    with ExitStack() as cleanup:
-        stop = cleanup.enter_context(stop_on_signals())
-        training_env, evaluation_env = (cleanup.enter_context(closing(make(env))) for _ in range(2))
-        if training_env.unwrapped is evaluation_env.unwrapped:
-            raise UsageError("the environment function returned the same environment twice; return a new one each time")
-        cleanup.enter_context(computing(threads))
-        agent = build(config, spaces_of(training_env), policy, critic)
-        rollout = Rollout([Door(training_env, agent.spaces)], config.seed)
-        replay_bytes = _require_memory(agent)
-        folder = RunFolder.create(path) if path else None
+    return _Run(plan, path, console).go(resuming=False)
+
+
+def resume_run(plan: Plan, path: Path, console: Console | None) -> Result:
+    """Go on as `resume` does and return what came of it; messages go to `console`."""
+    return _Run(plan, path, console).go(resuming=True)
+
+
+class _Run:
+    """One run from its first environment to its summary."""
+
+    def __init__(self, plan: Plan, path: Path | None, console: Console | None) -> None:
+        self.plan, self.config, self.path, self.console = plan, plan.config, path, console
+        self.threads = plan.threads or plan.config.threads or _threads_for(plan.config)
+
+    def go(self, resuming: bool) -> Result:
+        stopwatch = loop.Stopwatch()
+        with ExitStack() as cleanup:
+            stop = cleanup.enter_context(stop_on_signals())
+            *training_envs, evaluation_env = self._environments(cleanup)
+            cleanup.enter_context(computing(self.threads))
+            agent = build(self.config, spaces_of(training_envs[0]), self.plan.policy, self.plan.critic)
+            training = self._training(agent, training_envs, stopwatch)
+            folder = self._folder(resuming, cleanup)
+            self.checkpoints = Checkpoints(self.path, self.config.keep) if self.path else None
+            sizes, notes = None, []
+            if self.checkpoints and self.checkpoints.exist():  # a run killed before its first one starts again
+                sizes, notes = self.checkpoints.restore(training)
+                if training.progress.env_steps > self.config.steps:
+                    raise UsageError(
+                        f"{self.path} has {training.progress.env_steps:,} steps behind it, but --steps is "
+                        f"{self.config.steps:,}; give more"
+                    )
+            else:
+                training.rollout.start()
+            if folder:
+                derived = {"target_entropy": agent.algorithm.target_entropy, "threads": self.threads}
+                name = self.plan.env if isinstance(self.plan.env, str) else None
+                folder.write_config(name, self.plan.recipe, self.config, derived)
+            self.csv = CsvRecorder(self.path, sizes) if self.path else None
+            recorder = Recorders([self.csv] if self.csv else [])
+            cleanup.callback(recorder.close)
+            if resuming and self.path:
+                training.progress.evaluation = evaluation_at(self.path, training.progress.evaluated)
+            if self.console:
+                self.console.start(self._opening(agent, training))
+                recorder.add(self.console)
+                recorder.add(Watchdog(self.config.gamma, _largest_reward(training.replay), self.console.note))
+            self._say(*notes)
+            stopwatch.lap("start")
+            if why_not := agent.compile():
+                self._say(f"The gradient step runs uncompiled, slower: {why_not}.")
+            stopwatch.lap("compile")
+            stop.graceful = True
+            loop.run(
+                training,
+                lambda: self._evaluate(training, evaluation_env, stop),
+                recorder,
+                lambda: self._save(training),
+                stop,
+                lambda batch: divergence(agent, batch, training.progress.env_steps, self.path),
+            )
+        summary = _summary(training, stop)
         if folder:
-            cleanup.callback(folder.discard)
-            derived = {"target_entropy": agent.algorithm.target_entropy, "threads": threads}
-            folder.write_config(env if isinstance(env, str) else None, recipe, config, derived)
-        recorder = Recorders([CsvRecorder(folder.path)] if folder else [])
-        cleanup.callback(recorder.close)
-        if console:
-            console.start(_opening(env, agent, threads, replay_bytes, path))
-            recorder.add(console)
-        stopwatch.lap("start")
-        why_not = agent.compile()
-        if why_not and console:
-            console.note(f"The gradient step runs uncompiled, slower: {why_not}.")
-        stopwatch.lap("compile")
-        stop.graceful = True
-        outcome = loop.run(
-            agent,
-            rollout,
-            lambda: evaluate(agent, evaluation_env, config.eval_episodes, stop=stop),
-            recorder,
-            lambda env_steps: _save(agent, folder, env_steps),
-            stop,
-            stopwatch,
+            with self._saving("summary.json"):
+                folder.write_summary(summary)
+        return Result(agent, summary, stop)
+
+    def _environments(self, cleanup: ExitStack) -> list[Any]:
+        envs = [cleanup.enter_context(closing(make(self.plan.env))) for _ in range(self.config.envs + 1)]
+        if len({id(env.unwrapped) for env in envs}) < len(envs):
+            raise UsageError("the environment function returned the same environment twice; return a new one each time")
+        return envs
+
+    def _training(self, agent: Agent, envs: list[Any], stopwatch: loop.Stopwatch) -> loop.Training:
+        config, spaces = self.config, agent.spaces
+        self.replay_bytes = _require_memory(agent)
+        replay = Replay(config.buffer_size, config.envs, spaces.obs_size, spaces.action_size)
+        return loop.Training(
+            agent=agent,
+            rollout=Rollout([Door(env, spaces) for env in envs], config.seed),
+            replay=replay,
+            sampler=UniformSampler(replay, config.batch_size, config.gamma, generator(config.seed, Stream.SAMPLING)),
+            warmup=generator(config.seed, Stream.WARMUP),
+            progress=loop.Progress(),
+            stopwatch=stopwatch,
         )
-    summary = _summary(outcome, stop)
-    if folder:
-        folder.write_summary(summary)
-    return Result(agent, summary, stop)
+
+    def _folder(self, resuming: bool, cleanup: ExitStack) -> RunFolder | None:
+        if not self.path:
+            return None
+        folder = RunFolder.open(self.path) if resuming else RunFolder.create(self.path)
+        if not resuming:
+            cleanup.callback(folder.discard)
+        cleanup.enter_context(folder.alone())
+        return folder
+
+    def _evaluate(self, training: loop.Training, env: Any, stop: StopRequest) -> Evaluation:
+        evaluation = evaluate(training.agent, env, self.config.eval_episodes, stop=stop)
+        progress = training.progress
+        if evaluation.summary.mean > progress.best:
+            progress.best = evaluation.summary.mean
+            if self.checkpoints:
+                with self._saving("the best agent"):
+                    self.checkpoints.save_best(training.agent, progress.env_steps)
+        return evaluation
+
+    def _save(self, training: loop.Training) -> None:
+        for name, tensor in tensors_of(training.agent).items():
+            if not tensor.isfinite().all():
+                raise TrainingStopped(
+                    f"{name} holds a value that is not finite at environment step {training.progress.env_steps}; the "
+                    "last checkpoint, if there was one, is from before. Smaller rewards or a smaller --lr usually help"
+                )
+        if self.checkpoints and self.csv:
+            with self._saving("a checkpoint"):
+                self.checkpoints.save(training, self.csv.sizes())
+
+    @contextmanager
+    def _saving(self, what: str) -> Iterator[None]:
+        """Stop the run when `what` cannot be written, or say so and go on, as the settings have it."""
+        try:
+            yield
+        except OSError as error:
+            text = f"{what} could not be written to {self.path} ({error.strerror}); the last checkpoint there is whole"
+            if self.config.if_saving_fails == "stop":
+                raise TrainingStopped(f"{text}. Make room and resume, or use --if-saving-fails continue") from error
+            self._say(f"{text[0].upper()}{text[1:]}; the run goes on.")
+
+    def _say(self, *texts: str) -> None:
+        for text in texts:
+            if self.console:
+                self.console.note(text)
+
+    def _opening(self, agent: Agent, training: loop.Training) -> str:
+        config, spaces, done = self.config, agent.spaces, training.progress.env_steps
+        where = f"; writing to {self.path}" if self.path else ""
+        progress = f"going on at step {done:,} of {config.steps:,}" if done else f"{config.steps:,} steps"
+        return (
+            f"{_name(self.plan.env)}: {spaces.obs_size} observations, {spaces.action_size} actions; {progress}, "
+            f"seed {config.seed}; {_count(config.envs, 'environment')}, {_count(self.threads, 'thread')}; "
+            f"replay memory up to {self.replay_bytes / 2**20:,.0f} MiB{where}"
+        )
 
 
 def _threads_for(config: Config) -> int:
@@ -118,15 +269,8 @@ def _threads_for(config: Config) -> int:
     return available_threads() if largest_product > WORTH_A_THREAD else 1
 
 
-def _save(agent: Agent, folder: RunFolder | None, env_steps: int) -> None:
-    for name, tensor in tensors_of(agent).items():
-        if not tensor.isfinite().all():
-            raise TrainingStopped(
-                f"{name} holds a value that is not finite at environment step {env_steps}; the last checkpoint, if "
-                "there was one, is from before. Smaller rewards or a smaller --lr usually help"
-            )
-    if folder:
-        save_agent(agent, folder.path / "checkpoint", env_steps)
+def _largest_reward(replay: Replay) -> Callable[[], float]:
+    return lambda: float(np.abs(replay.reward).max())
 
 
 def _require_memory(agent: Agent) -> int:
@@ -143,33 +287,29 @@ def _require_memory(agent: Agent) -> int:
     return needed
 
 
-def _opening(env: EnvSource, agent: Agent, threads: int, replay_bytes: int, path: Path | None) -> str:
-    config, spaces = agent.config, agent.spaces
-    where = f"; writing to {path}" if path else ""
-    return (
-        f"{_name(env)}: {spaces.obs_size} observations, {spaces.action_size} actions; {config.steps:,} steps, "
-        f"seed {config.seed}; {threads} threads; replay memory up to {replay_bytes / 2**20:,.0f} MiB{where}"
-    )
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def _name(env: EnvSource) -> str:
     return env if isinstance(env, str) else getattr(env, "__name__", type(env).__name__)
 
 
-def _summary(outcome: loop.Outcome, stop: StopRequest) -> dict[str, Any]:
+def _summary(training: loop.Training, stop: StopRequest) -> dict[str, Any]:
+    progress, wall_seconds = training.progress, training.stopwatch.seconds
     training_seconds = sum(
-        seconds for phase, seconds in outcome.wall_seconds.items() if phase not in ("start", "compile", "evaluate")
+        seconds for phase, seconds in wall_seconds.items() if phase not in ("start", "compile", "evaluate")
     )
     summary: dict[str, Any] = {
         "finished": not stop.is_set(),
-        "env_steps": outcome.env_steps,
-        "grad_steps": outcome.grad_steps,
-        "episodes": outcome.episodes,
-        "wall_seconds": {phase: round(seconds, 3) for phase, seconds in outcome.wall_seconds.items()},
-        "env_steps_per_second": round(outcome.env_steps / training_seconds, 1) if training_seconds else 0.0,
+        "env_steps": progress.env_steps,
+        "grad_steps": training.agent.grad_steps,
+        "episodes": progress.episodes,
+        "wall_seconds": {phase: round(seconds, 3) for phase, seconds in wall_seconds.items()},
+        "env_steps_per_second": round(progress.env_steps / training_seconds, 1) if training_seconds else 0.0,
         "final_evaluation": None,
     }
-    if outcome.last_evaluation:
-        figures = outcome.last_evaluation.summary
-        summary["final_evaluation"] = {"episodes": len(outcome.last_evaluation.episodes), **figures._asdict()}
+    if progress.evaluation:
+        figures = Evaluation(progress.evaluation).summary
+        summary["final_evaluation"] = {"episodes": len(progress.evaluation), **figures._asdict()}
     return summary

@@ -1,0 +1,71 @@
+"""The rows of a replay memory, cut into pieces that a file can hold and pasted back.
+
+Rows are counted from the lane's very first one, so a piece says what it is whatever the ring has overwritten since.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from rucksac.experience.replay import TRANSITION, TRUNCATED, Replay
+
+Piece = dict[str, np.ndarray]
+LARGEST_PIECE = 16 * 2**20  # bytes
+
+
+def cut(replay: Replay, lane: int, since: int) -> Iterator[tuple[int, Piece]]:
+    """Yield (first row, piece) for all that the lane has written from row `since` to the row it writes next."""
+    at_most = max(1, LARGEST_PIECE // replay.bytes_for(1, replay.obs.shape[1], replay.action.shape[1]))
+    end = replay.written[lane] + 1
+    for first in range(max(since, end - replay.rows_per_lane), end, at_most):
+        rows = _rows(replay, lane, first, min(end, first + at_most) - first)
+        yield first, {name: array[rows] for name, array in _arrays(replay).items()}
+
+
+def paste(replay: Replay, lane: int, first: int, piece: Piece) -> None:
+    """Put a piece where it was cut; raise `ValueError` when it does not fit this replay memory."""
+    own = _arrays(replay)
+    if set(piece) != set(own):
+        raise ValueError("a piece of the replay memory has other parts than expected")
+    count = len(piece["reward"])
+    for name, array in own.items():
+        if piece[name].shape != (count, *array.shape[1:]) or piece[name].dtype != array.dtype:
+            raise ValueError(f"a piece of the replay memory has {name} of another shape or type")
+    if not (0 <= lane < replay.lanes and first >= 0 and count <= replay.rows_per_lane):
+        raise ValueError("a piece of the replay memory lies outside of it")
+    rows = _rows(replay, lane, first, count)
+    for name, array in own.items():
+        array[rows] = piece[name]
+
+
+def latest_episode(replay: Replay, lane: int, length: int) -> Piece | None:
+    """Return the last `length` transitions of the lane's open episode and the observation after them, if all kept."""
+    if length >= replay.rows_per_lane:
+        return None
+    rows = _rows(replay, lane, replay.written[lane] - length, length + 1)
+    return {name: array[rows] for name, array in _arrays(replay).items()}
+
+
+def close_episode(replay: Replay, lane: int) -> None:
+    """Let the lane's open episode end as truncated at its last transition."""
+    if replay.in_episode[lane]:
+        replay.kind[_rows(replay, lane, replay.written[lane] - 1, 1)] |= TRUNCATED
+        replay.in_episode[lane] = False
+        replay.written[lane] += 1
+
+
+def check(replay: Replay) -> None:
+    """Raise `ValueError` when the rows and the counters contradict each other."""
+    if replay.transitions != np.count_nonzero(replay.kind & TRANSITION):
+        raise ValueError("the replay memory holds another number of transitions than its counter says")
+    filled = max(written + open_ for written, open_ in zip(replay.written, replay.in_episode, strict=True))
+    if replay.used != min(replay.rows_per_lane, filled):
+        raise ValueError("the replay memory is filled otherwise than its counters say")
+
+
+def _arrays(replay: Replay) -> Piece:
+    return {"obs": replay.obs, "action": replay.action, "reward": replay.reward, "kind": replay.kind}
+
+
+def _rows(replay: Replay, lane: int, first: int, count: int) -> np.ndarray:
+    return lane * replay.rows_per_lane + np.arange(first, first + count) % replay.rows_per_lane

@@ -1,0 +1,107 @@
+"""An agent in a folder of its own: tensors as safetensors, everything else as JSON; nothing is ever unpickled."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from rucksac.agent import Agent
+from rucksac.building import build
+from rucksac.config import Config
+from rucksac.environments import reading
+from rucksac.environments.spaces import Spaces
+from rucksac.errors import UsageError
+from rucksac.training import files
+
+KIND, VERSION = "rucksac-agent", 2
+TENSORS = "agent.safetensors"
+LARGEST_TENSORS = 64 * 2**30
+
+
+def save_agent(agent: Agent, folder: Path, env_steps: int) -> None:
+    """Write the agent into `folder`, which exists."""
+    data = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors_of(agent).items()})
+    content = {
+        "format": KIND,
+        "version": VERSION,
+        "env_steps": env_steps,
+        "grad_steps": agent.grad_steps,
+        "default_networks": agent.default_networks,
+        "config": agent.config.to_json(),
+        "spaces": reading.to_json(agent.spaces),
+        "sha256": files.write(folder / TENSORS, data),
+    }
+    files.write_manifest(folder / "agent.json", content)
+
+
+def read_agent(folder: Path, policy: nn.Module | None = None, critic: nn.Module | None = None) -> Agent:
+    """Return a new agent from `folder`; raise `ValueError` or the like when it is damaged."""
+    content = files.read_manifest(folder / "agent.json", KIND, VERSION, MIGRATIONS)
+    if not content["default_networks"] and policy is None and critic is None:
+        raise UsageError(
+            "the agent was trained with networks of your own; give them: load(run, policy=..., critic=...)"
+        )
+    config, spaces = Config.from_json(content["config"]), reading.from_json(content["spaces"])
+    data = files.read(folder, TENSORS, content["sha256"], LARGEST_TENSORS)
+    if content["default_networks"] and _weights(config, spaces) * 4 > len(data):
+        raise ValueError("the settings speak of larger networks than were saved")
+    agent = build(config, spaces, policy, critic)
+    load_tensors(agent, safetensors.torch.load(data))
+    agent.grad_steps = int(content["grad_steps"])
+    return agent
+
+
+def restore_agent(agent: Agent, folder: Path) -> None:
+    """Copy the tensors saved in `folder` into `agent`; raise `ValueError` or the like when they are damaged."""
+    load_tensors(agent, safetensors.torch.load(check_agent(folder)))
+
+
+def check_agent(folder: Path) -> bytes:
+    """Return the tensor file in `folder`; raise `ValueError` or the like when it or its manifest is damaged."""
+    content = files.read_manifest(folder / "agent.json", KIND, VERSION, MIGRATIONS)
+    return files.read(folder, TENSORS, content["sha256"], LARGEST_TENSORS)
+
+
+def tensors_of(agent: Agent) -> dict[str, Tensor]:
+    """Return every tensor that learning changes, by name; they share the agent's memory."""
+    leaves, _ = pytree.tree_flatten_with_path(agent.state)
+    return {".".join(_name(key) for key in path): tensor for path, tensor in leaves}
+
+
+def load_tensors(agent: Agent, tensors: dict[str, Tensor]) -> None:
+    """Copy values into the agent; raise `ValueError` when names, shapes or types differ or a value is not finite."""
+    own = tensors_of(agent)
+    if set(own) != set(tensors):
+        raise ValueError(f"the tensors differ in name: {sorted(set(own) ^ set(tensors))[:3]}")
+    for name, tensor in own.items():
+        if tensor.shape != tensors[name].shape or tensor.dtype != tensors[name].dtype:
+            raise ValueError(f"{name} is {tuple(tensors[name].shape)}, but must be {tuple(tensor.shape)}")
+        if not tensors[name].isfinite().all():
+            raise ValueError(f"{name} holds values that are not finite")
+    for name, tensor in own.items():
+        tensor.copy_(tensors[name])
+
+
+def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 has more settings; version 1 behaved as their defaults do."""
+    defaults = Config().to_json()
+    return {**content, "version": 2, "config": {**{name: defaults[name] for name in NEW_IN_2}, **content["config"]}}
+
+
+NEW_IN_2 = ("envs", "keep", "if_saving_fails")
+MIGRATIONS = {1: _from_version_1}
+
+
+def _weights(config: Config, spaces: Spaces) -> int:
+    """Count the weights of the networks that these settings describe, biases left out."""
+    policy = [spaces.obs_size, *config.hidden, 2 * spaces.action_size]
+    critic = [spaces.obs_size + spaces.action_size, *config.hidden, 1]
+    one, other = (sum(a * b for a, b in itertools.pairwise(sizes)) for sizes in (policy, critic))
+    return one + config.critics * other
+
+
+def _name(key: Any) -> str:
+    return str(key.name if isinstance(key, pytree.GetAttrKey) else key.key)

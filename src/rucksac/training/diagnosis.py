@@ -1,0 +1,79 @@
+"""Telling what went wrong, or is about to, from the numbers of a run."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import safetensors.torch
+
+from rucksac.agent import Agent
+from rucksac.algorithm.update import Batch
+from rucksac.training.agent_file import tensors_of
+from rucksac.training.record import Row
+
+TOO_FAR = 10.0  # times the largest value that rewards and entropy can add up to
+TOO_HOT = 100.0  # times the largest reward, per nat
+
+
+def first_not_finite(agent: Agent, batch: Batch) -> str:
+    """Return the name of the first tensor that holds NaN or infinity: in the batch, then in what learning changes."""
+    for name, tensor in batch._asdict().items():
+        if not tensor.isfinite().all():
+            return f"{name} in the batch"
+    for name, tensor in tensors_of(agent).items():
+        if not tensor.isfinite().all():
+            return name
+    return "a metric, though no tensor is"
+
+
+def divergence(agent: Agent, batch: Batch, env_steps: int, folder: Path | None) -> str:
+    """Return what to say of a gradient step that gave NaN or infinity; write its batch where there is a folder."""
+    where = ""
+    if folder:
+        file = folder / "diverged.safetensors"
+        safetensors.torch.save_file({name: tensor.clone() for name, tensor in batch._asdict().items()}, file)
+        where = f" The batch is in {file}."
+    return (
+        f"not finite at environment step {env_steps}, gradient step {agent.grad_steps}: "
+        f"{first_not_finite(agent, batch)}. The last checkpoint, if there was one, is from before.{where} "
+        "Smaller rewards or a smaller --lr usually help"
+    )
+
+
+class Watchdog:
+    """A `Recorder` that says once when Q or alpha leave what the rewards can explain."""
+
+    def __init__(self, gamma: float, largest_reward: Callable[[], float], say: Callable[[str], None]) -> None:
+        self._gamma, self._largest_reward, self._say = gamma, largest_reward, say
+        self._said: set[str] = set()
+
+    def metrics(self, row: Row) -> None:
+        """Compare Q with the discounted sum of the largest reward and entropy bonus, alpha with the largest reward."""
+        reward = self._largest_reward()
+        possible = (reward + row["alpha"] * abs(row["entropy"])) / (1.0 - self._gamma)
+        if abs(row["q"]) > TOO_FAR * possible:
+            self._once(
+                "q",
+                f"Q is {row['q']:.3g} at step {row['env_steps']:,}, but rewards and entropy so far allow at most "
+                f"{possible:.3g}: the critics diverge; a smaller --lr or --tau, or more --critics, usually help.",
+            )
+        if row["alpha"] > TOO_HOT * reward > 0.0:
+            self._once(
+                "alpha",
+                f"alpha is {row['alpha']:.3g} at step {row['env_steps']:,}, {TOO_HOT:g} times the largest reward "
+                f"({reward:.3g}): entropy {row['entropy']:.2f} stays below its target and rewards hardly count; "
+                "a lower --target-entropy or a fixed --alpha usually helps.",
+            )
+
+    def episode(self, row: Row) -> None:
+        """Nothing to watch."""
+
+    def evaluation(self, rows: list[Row]) -> None:
+        """Nothing to watch."""
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+    def _once(self, what: str, text: str) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            self._say(text)

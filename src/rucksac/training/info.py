@@ -1,0 +1,30 @@
+"""What is in a run folder, how far the run is, and whether it is whole."""
+
+from pathlib import Path
+from typing import Any
+
+from rucksac.training.checkpoint import examine
+from rucksac.training.folder import RunFolder
+
+
+def info(run: Path) -> dict[str, Any]:
+    """Return what there is to know of a run; every file is read and compared with its digest."""
+    folder = RunFolder.open(run)
+    saved = folder.read_config()
+    checkpoints = examine(run)
+    whole = [each["env_steps"] for each in checkpoints if not (each["best"] or each["problem"])]
+    steps = saved["settings"].get("steps")
+    return {
+        "run": str(run),
+        "environment": saved["environment"],
+        "recipe": saved["recipe"],
+        "seed": saved["settings"].get("seed"),
+        "steps": steps,
+        "env_steps": max(whole, default=0),
+        "finished": max(whole, default=0) == steps,
+        "whole": all(each["problem"] is None for each in checkpoints) and bool(whole),
+        "training_process": folder.occupant(),
+        "checkpoints": checkpoints,
+        "bytes": sum(file.stat().st_size for file in run.rglob("*") if file.is_file()),
+        "bytes_of_replay": sum(file.stat().st_size for file in (run / "replay").glob("*")),
+    }
