@@ -1,13 +1,14 @@
 """From settings to an agent: networks made and initialised, or a person's own ones checked."""
 
 import math
+from typing import cast
 
 import torch
 from torch import nn
 
 from rucksac.agent import Agent
 from rucksac.algorithm.initialisation import initialise
-from rucksac.algorithm.networks import MLP, Critics
+from rucksac.algorithm.networks import MLP, Critics, Dense
 from rucksac.algorithm.policies import SquashedGaussian
 from rucksac.algorithm.update import SAC
 from rucksac.config import Config
@@ -26,21 +27,31 @@ def build(config: Config, spaces: Spaces, policy: nn.Module | None = None, criti
     entropy is out of reach.
     """
     default_networks = policy is None and critic is None
+    if config.precision != "fp32" and not default_networks:
+        raise UsageError(
+            "--precision is for rucksac's own networks; leave it at fp32 and choose the precision inside your modules"
+        )
     weights = torch.Generator().manual_seed(integer(config.seed, Stream.INITIALISATION))
     outputs = SquashedGaussian.outputs(spaces.action_size)
-    product = torch.bfloat16 if config.precision == "bf16" else None
     if policy is None:
-        policy = MLP(spaces.obs_size, config.hidden, outputs, config.activation, product=product)
+        policy = MLP(spaces.obs_size, config.hidden, outputs, config.activation)
+        _set_precision(policy, config)
         initialise(policy, config.initialisation, weights)
     if critic is None:
-        sizes = spaces.obs_size, spaces.action_size, config.hidden
-        critic = Critics(*sizes, config.activation, config.critics, product)
+        critic = Critics(spaces.obs_size, spaces.action_size, config.hidden, config.activation, config.critics)
+        _set_precision(critic.mlp, config)
         initialise(critic, config.initialisation, weights)
     obs, action = torch.zeros(3, spaces.obs_size), torch.zeros(3, spaces.action_size)
     _check("policy", policy, (obs,), (3, outputs))
     _check("critic", critic, (obs, action), (config.critics, 3))
     algorithm = SAC(policy.requires_grad_(False), critic.requires_grad_(False), _target_entropy(config, spaces))
     return Agent(config, spaces, algorithm, default_networks)
+
+
+def _set_precision(mlp: MLP, config: Config) -> None:
+    """Round only the products between hidden layers: what comes in and goes out keeps its own precision."""
+    for layer in list(mlp.layers)[1:-1]:
+        cast(Dense, layer).product = torch.bfloat16 if config.precision == "bf16" else None
 
 
 def _check(name: str, network: nn.Module, inputs: tuple[torch.Tensor, ...], shape: tuple[int, ...]) -> None:

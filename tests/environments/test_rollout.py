@@ -11,7 +11,9 @@ from tests.worlds import Counter, Faulty, Once, World
 
 
 def rollout_of(*envs, seed=0):
-    return Rollout([Door(env, spaces_of(env)) for env in envs], seed)
+    rollout = Rollout([Door(env, spaces_of(env)) for env in envs], seed)
+    rollout.start()
+    return rollout
 
 
 @pytest.mark.parametrize("lanes", [1, 3])

@@ -1,4 +1,7 @@
 import json
+import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,106 +11,264 @@ from hypothesis import strategies as st
 
 import rucksac
 from rucksac.building import build
+from rucksac.environments.making import make
+from rucksac.environments.reading import spaces_of
 from rucksac.errors import UsageError
-from rucksac.training.checkpoint import load_agent, load_tensors, save_agent, tensors_of
-from tests.algorithm.test_update import SPACES, batch, config
+from rucksac.training import files
+from rucksac.training.agent_file import load_tensors, tensors_of
+from rucksac.training.checkpoint import UNREADABLE, Checkpoints, load_agent
+from rucksac.training.folder import RunFolder
+from rucksac.training.info import info
+from rucksac.training.parts import Progress
+from rucksac.training.train import Plan, _Run, plan_of, resume_run, train_run
+from tests.training.test_loop import config
+
+STEPS = 60
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """A run of 60 steps whose replay memory has been filled more than once."""
+    folder = tmp_path_factory.mktemp("original") / "run"
+    plan = Plan("Pendulum-v1", config(steps=STEPS, checkpoint_every=20, buffer_size=40, keep=2), "sac")
+    return folder, train_run(plan, folder, None).agent
 
 
 @pytest.fixture
-def run(tmp_path):
-    agent = build(config(target_entropy=-3.0), SPACES)
-    for index in range(3):
-        agent.update(batch(index))
-    save_agent(agent, tmp_path / "run/checkpoint", env_steps=50)
-    return tmp_path / "run", agent
+def run(original, tmp_path):
+    """A copy of that run, to be spoilt."""
+    import shutil
+
+    shutil.copytree(original[0], tmp_path / "run")
+    return tmp_path / "run"
 
 
-def test_everything_that_learning_changed_comes_back(run):
-    path, agent = run
+def newest(run):
+    return max(path for path in (run / "checkpoints").glob("0*") if path.suffix != ".new")
+
+
+def fresh_training(run):
+    """What `resume` restores into."""
+    plan = plan_of(run)
+    env = make(plan.env)
+    agent = build(plan.config, spaces_of(env))
+    return _Run(plan, run, None)._training(agent, [env], Progress())
+
+
+def restore(run):
+    return Checkpoints(run, 2).restore(fresh_training(run))
+
+
+def test_everything_that_learning_changed_comes_back(original):
+    path, agent = original
     again = rucksac.load(path)
-    assert again.grad_steps == 3
+    assert again.grad_steps == agent.grad_steps == 41
     assert again.alpha == agent.alpha != 1.0
     assert again.config == agent.config
-    assert again.algorithm.target_entropy == -3.0
+    assert again.algorithm.target_entropy == -1.0
     for name, tensor in tensors_of(agent).items():
         assert torch.equal(tensor, tensors_of(again)[name]), name
     obs = np.ones(3, np.float32)
     assert np.array_equal(agent.predict(obs)[0], again.predict(obs)[0])
 
 
-def test_a_new_checkpoint_replaces_the_old_and_leaves_nothing_behind(run):
-    path, agent = run
-    agent.update(batch(9))
-    save_agent(agent, path / "checkpoint", env_steps=60)
-    assert sorted(p.name for p in (path / "checkpoint").iterdir()) == ["agent.json", "tensors-60.safetensors"]
-    assert rucksac.load(path).grad_steps == 4
+def test_the_last_checkpoints_and_the_best_agent_are_kept_with_just_the_segments_they_need(original):
+    path, _ = original
+    names = sorted(each.name for each in (path / "checkpoints").iterdir())
+    assert names == ["000002-step-40", "000003-step-60", "best-step-60"]
+    named = [{each["file"] for each in content(newest(path) / "run.json")["segments"]}]
+    named.append({each["file"] for each in content(path / "checkpoints/000002-step-40/run.json")["segments"]})
+    assert {each.name for each in (path / "replay").iterdir()} == set.union(*named)
+    assert not any(name.startswith("000001") for name in named[0])  # all its rows have been overwritten
+    assert rucksac.load(path, best=True).grad_steps == 41
 
 
-def test_a_save_cut_short_leaves_the_old_checkpoint(run):
-    path, _ = run
-    before = tensors_of(rucksac.load(path))
-    (path / "checkpoint/tensors-60.safetensors").write_bytes(b"half")
-    (path / "checkpoint/agent.json.new").write_text("{")
-    after = tensors_of(rucksac.load(path))
-    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
-
-
-def test_what_is_no_checkpoint_is_refused(tmp_path):
+def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(UsageError, match="no such folder"):
         load_agent(tmp_path / "nowhere")
     with pytest.raises(UsageError, match="holds no checkpoint"):
         load_agent(tmp_path)
+    with pytest.raises(UsageError, match="is not the folder of a run"):
+        rucksac.resume(tmp_path)
 
 
-def edited(**changes):
-    return lambda text: json.dumps({**json.loads(text), **changes})
+def test_what_a_killed_process_left_is_removed(run):
+    (run / "checkpoints/000004-step-80.new").mkdir()
+    (run / "checkpoints/000004-step-80.new/agent.json").write_text("{")
+    (run / "replay/000004-0.safetensors").write_bytes(b"half")
+    before = sorted(path.name for path in newest(run).parent.iterdir() if path.suffix != ".new")
+    _, notes = restore(run)
+    assert notes == []
+    assert sorted(path.name for path in newest(run).parent.iterdir()) == before
+    assert not (run / "replay/000004-0.safetensors").exists()
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(run):
+    (newest(run) / "run.json").write_text("{")
+    assert [each["problem"] is None for each in info(run)["checkpoints"]] == [True, False, True]
+    assert not info(run)["whole"]
+    _, notes = restore(run)
+    assert len(notes) == 1
+    assert "000003-step-60 is damaged" in notes[0]
+    assert newest(run).name == "000002-step-40"
+    assert info(run)["whole"]
+
+
+def test_without_a_whole_checkpoint_nothing_is_resumed(run):
+    for folder in (run / "checkpoints").glob("0*"):
+        (folder / "agent.safetensors").write_bytes(b"")
+    with pytest.raises(UsageError, match="no whole checkpoint to resume from .* is not the file that was saved"):
+        restore(run)
+
+
+def content(file):
+    return json.loads(file.read_text())["content"]
+
+
+def rewrite(file, **changes):
+    """Change a manifest and sign it again, as an attacker would."""
+    files.write_manifest(file, {**content(file), **changes})
+
+
+FOREIGN_SPACES = {"obs_shape": [9], "action_shape": [2], "action_dtype": "float32", "low": [0, 0], "high": [1, 1]}
 
 
 @pytest.mark.parametrize(
-    ("edit", "says"),
+    ("spoil", "says"),
     [
-        (lambda text: text[:50], "damaged or foreign"),
-        (lambda text: "[]", "not a checkpoint"),
-        (edited(version=99), "format version 99"),
-        (edited(tensors="../../secret.safetensors"), "outside the checkpoint"),
-        (edited(sha256="0" * 64), "not the one that was saved"),
-        (edited(config={}), "must name exactly"),
+        (lambda file: file.write_text(file.read_text()[:50]), "damaged or foreign"),
+        (lambda file: file.write_text("[]"), "not a manifest"),
+        (lambda file: file.write_text("[" * 100_000), "damaged or foreign"),
+        (lambda file: file.write_text(file.read_text().replace("41", "42")), "not the file that was saved"),
+        (lambda file: rewrite(file, version=99), "format version 99"),
+        (lambda file: rewrite(file, format="other"), "another format"),
+        (lambda file: rewrite(file, sha256="0" * 64), "not the file that was saved"),
+        (lambda file: rewrite(file, config={}), "must name exactly"),
+        (lambda file: rewrite(file, spaces=FOREIGN_SPACES), "but must be|larger networks"),
+        (lambda file: rewrite(file, spaces={"obs_shape": "x"}), "damaged or foreign"),
+        (lambda file: rewrite(file, grad_steps="__import__('os').system('true')"), "damaged or foreign"),
         (
-            edited(
-                spaces={"obs_shape": [9], "action_shape": [2], "action_dtype": "float32", "low": [0, 0], "high": [1, 1]}
-            ),
-            "but must be",
+            lambda file: rewrite(file, config={**content(file)["config"], "hidden": [16384] * 40, "critics": 100}),
+            "larger networks than were saved",
         ),
-        (edited(spaces={"obs_shape": "x"}), "damaged or foreign"),
-        (edited(grad_steps="__import__('os').system('true')"), "damaged or foreign"),
     ],
 )
-def test_damaged_and_malicious_manifests_are_refused_in_one_sentence(run, edit, says):
-    path, _ = run
-    file = path / "checkpoint/agent.json"
-    file.write_text(edit(file.read_text()))
+def test_damaged_and_malicious_agents_are_refused_in_one_sentence(run, spoil, says):
+    spoil(newest(run) / "agent.json")
     with pytest.raises(UsageError, match=says) as caught:
-        load_agent(path)
+        load_agent(run)
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_pickle_in_place_of_the_tensors_is_not_run(run, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "pwned"), "w"))
+
+    data = pickle.dumps(Evil())
+    digest = files.write(newest(run) / "agent.safetensors", data)
+    rewrite(newest(run) / "agent.json", sha256=digest)
+    with pytest.raises(UsageError, match="damaged or foreign"):
+        load_agent(run)
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_header_that_announces_too_much_is_refused(run):
+    data = (2**62).to_bytes(8, "little") + b"{}"
+    rewrite(newest(run) / "agent.json", sha256=files.write(newest(run) / "agent.safetensors", data))
+    with pytest.raises(UsageError, match="damaged or foreign"):
+        load_agent(run)
+
+
+@pytest.mark.parametrize("name", ["../config.json", "/etc/hostname", "a/b", "..", "", 7, None])
+def test_segments_outside_the_folder_are_not_read(run, name):
+    for folder in (run / "checkpoints").glob("0*"):
+        listed = content(folder / "run.json")["segments"]
+        rewrite(folder / "run.json", segments=[{**listed[0], "file": name}])
+    with pytest.raises(UsageError, match="outside the folder"):
+        restore(run)
+
+
+def test_a_link_in_place_of_a_file_is_not_followed(run, tmp_path):
+    for folder in (run / "checkpoints").glob("0*"):
+        (folder / "agent.safetensors").rename(tmp_path / folder.name)
+        (folder / "agent.safetensors").symlink_to(tmp_path / folder.name)
+    with pytest.raises(UsageError, match="missing"):
+        load_agent(run)
+
+
+FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@FUZZ
 @given(st.data())
-def test_any_flipped_byte_is_noticed(run, data):
-    path, _ = run
-    file = path / "checkpoint/tensors-50.safetensors"
+def test_any_flipped_or_lost_byte_is_noticed(run, data):
+    names = ["agent.json", "agent.safetensors", "run.json", "segment"]
+    name = data.draw(st.sampled_from(names))
+    segment = run / "replay" / content(newest(run) / "run.json")["segments"][-1]["file"]
+    file = segment if name == "segment" else newest(run) / name
     good = file.read_bytes()
     index = data.draw(st.integers(0, len(good) - 1))
-    file.write_bytes(good[:index] + bytes([good[index] ^ data.draw(st.integers(1, 255))]) + good[index + 1 :])
+    flipped = good[:index] + bytes([good[index] ^ data.draw(st.integers(1, 255))]) + good[index + 1 :]
+    file.write_bytes(good[:index] if data.draw(st.booleans()) else flipped)
     try:
-        with pytest.raises(UsageError, match="not the one that was saved"):
-            load_agent(path)
+        problems = [each["problem"] for each in info(run)["checkpoints"] if each["name"] == newest(run).name]
+        unchanged = name.endswith("json") and json.loads(file.read_bytes()) == json.loads(good)
+    except ValueError:
+        unchanged = False
+    finally:
+        file.write_bytes(good)
+    assert (problems == [None]) == unchanged  # JSON may differ in white space alone
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+def places(value, path=()):
+    """Return the paths to everything inside a JSON value."""
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in inner:
+        yield from places(each, (*path, key))
+
+
+def replaced(value, path, new):
+    if not path:
+        return new
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = replaced(value[path[0]], path[1:], new)
+    return copy
+
+
+@settings(FUZZ, max_examples=400)
+@given(st.data())
+def test_manifests_with_any_other_content_are_restored_or_refused_in_a_sentence(run, data):
+    """Signed anew, so that nothing but the checks of each value stands between the file and the training."""
+    name = data.draw(st.sampled_from(["agent.json", "run.json"]))
+    file = newest(run) / name
+    good = file.read_bytes()
+    old = content(file)
+    path = data.draw(st.sampled_from(list(places(old))[1:]))
+    changed = replaced(old, path, data.draw(JSON_VALUES))
+    training = fresh_training(run)
+    files.write_manifest(file, changed)
+    try:
+        if name == "agent.json":
+            load_agent(run)
+        else:
+            Checkpoints(run, 2)._restore(training, newest(run))
+    except (UsageError, *UNREADABLE):
+        pass  # anything else fails the test
     finally:
         file.write_bytes(good)
 
 
-def test_tensors_of_another_shape_are_refused(run):
-    _, agent = run
+def test_tensors_of_another_shape_are_refused(original):
+    _, agent = original
     tensors = {name: tensor.clone() for name, tensor in tensors_of(agent).items()}
     name = next(iter(tensors))
     with pytest.raises(ValueError, match="differ in name"):
@@ -116,3 +277,41 @@ def test_tensors_of_another_shape_are_refused(run):
         load_tensors(agent, {**tensors, name: torch.zeros(1)})
     with pytest.raises(ValueError, match="not finite"):
         load_tensors(agent, {**tensors, name: torch.full_like(tensors[name], torch.nan)})
+
+
+def test_an_agent_of_format_version_1_is_read(run):
+    file = newest(run) / "agent.json"
+    old = content(file)
+    for name in ("envs", "keep", "if_saving_fails"):
+        del old["config"][name]
+    files.write_manifest(file, {**old, "version": 1})
+    agent = load_agent(run)
+    assert agent.grad_steps == 41
+    assert agent.config.envs == 1
+
+
+def test_a_second_process_is_refused_and_a_dead_one_is_not_in_the_way(run):
+    holder = "import sys, time; from pathlib import Path; from rucksac.training.folder import RunFolder\n"
+    holder += "with RunFolder(Path(sys.argv[1])).alone():\n print('held', flush=True); time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", holder, run], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"held\n"
+        try:
+            assert info(run)["training_process"] == process.pid
+            with pytest.raises(UsageError, match=f"in use by process {process.pid}"):
+                rucksac.resume(run, steps=70)
+        finally:
+            process.kill()
+    assert info(run)["training_process"] is None
+    assert rucksac.resume(run, steps=70).grad_steps == 51
+
+
+def test_resume_refuses_fewer_steps_than_are_done(run):
+    with pytest.raises(UsageError, match="has 60 steps behind it, but --steps is 50"):
+        rucksac.resume(run, steps=50)
+    assert RunFolder.open(run).read_config()["settings"]["steps"] == 60
+
+
+def test_a_shortened_log_is_told(run):
+    (run / "metrics.csv").write_text("")
+    with pytest.raises(UsageError, match=r"metrics.csv is shorter than the checkpoint says"):
+        resume_run(plan_of(run, steps=70), run, None)

@@ -21,14 +21,13 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class Dense(nn.Module):
     """Apply x W + b with W (in, out), or N of them at once with W (N, in, out) and one batched product.
 
-    `product` is the type that x and W are rounded to for their product, None for the type they have.
+    `product` is the type that x and W are rounded to for their product, None for the one they have.
     """
 
-    def __init__(
-        self, inputs: int, outputs: int, copies: int | None = None, product: torch.dtype | None = None
-    ) -> None:
+    product: torch.dtype | None = None
+
+    def __init__(self, inputs: int, outputs: int, copies: int | None = None) -> None:
         super().__init__()
-        self.product = product
         stack = () if copies is None else (copies,)
         self.weight = nn.Parameter(torch.zeros(*stack, inputs, outputs))
         self.bias = nn.Parameter(torch.zeros(*stack, *(() if copies is None else (1,)), outputs))
@@ -41,23 +40,14 @@ class Dense(nn.Module):
 
 
 class MLP(nn.Module):
-    """Map (B, in) to (B, out), or to (N, B, out) when `copies` is N, through the given hidden layers.
-
-    `product` is for the products between hidden layers: what comes in and goes out keeps its own precision.
-    """
+    """Map (B, in) to (B, out), or to (N, B, out) when `copies` is N, through the given hidden layers."""
 
     def __init__(
-        self,
-        inputs: int,
-        hidden: Sequence[int],
-        outputs: int,
-        activation: str = "relu",
-        copies: int | None = None,
-        product: torch.dtype | None = None,
+        self, inputs: int, hidden: Sequence[int], outputs: int, activation: str = "relu", copies: int | None = None
     ) -> None:
         super().__init__()
-        inner = [Dense(a, b, copies, product) for a, b in itertools.pairwise(hidden)]
-        self.layers = nn.ModuleList([Dense(inputs, hidden[0], copies), *inner, Dense(hidden[-1], outputs, copies)])
+        sizes = [inputs, *hidden, outputs]
+        self.layers = nn.ModuleList(Dense(a, b, copies) for a, b in itertools.pairwise(sizes))
         self.activation = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,17 +61,9 @@ class MLP(nn.Module):
 class Critics(nn.Module):
     """N independent action values in one batched network: (B, O), (B, A) -> (N, B)."""
 
-    def __init__(
-        self,
-        obs_size: int,
-        action_size: int,
-        hidden: Sequence[int],
-        activation: str,
-        critics: int,
-        product: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, obs_size: int, action_size: int, hidden: Sequence[int], activation: str, critics: int) -> None:
         super().__init__()
-        self.mlp = MLP(obs_size + action_size, hidden, 1, activation, critics, product)
+        self.mlp = MLP(obs_size + action_size, hidden, 1, activation, copies=critics)
 
     def forward(self, obs: Tensor, action: Tensor) -> Tensor:
         """Return the N answers for each pair."""

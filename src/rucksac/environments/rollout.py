@@ -38,6 +38,7 @@ class Rollout:
         self.obs = np.empty((len(envs), envs[0].spaces.obs_size), np.float32)
         self.started, self.seeds, self.lengths = ([0] * len(envs) for _ in range(3))
         self.returns = [0.0] * len(envs)
+        self.actions: list[list[np.ndarray]] = [[] for _ in envs]  # of the open episode, to re-enact it
 
     def start(self) -> None:
         """Begin the first episode in every environment."""
@@ -54,6 +55,7 @@ class Rollout:
             )
             self.returns[lane] += reward
             self.lengths[lane] += 1
+            self.actions[lane].append(actions[lane])
             if terminated or truncated:
                 finished.append(Episode(self.seeds[lane], self.returns[lane], self.lengths[lane]))
                 self.begin(lane)
@@ -65,5 +67,5 @@ class Rollout:
         """Start the next episode of one environment."""
         self.seeds[lane] = integer(self.seed, Stream.EPISODE, lane, self.started[lane])
         self.started[lane] += 1
-        self.returns[lane], self.lengths[lane] = 0.0, 0
+        self.returns[lane], self.lengths[lane], self.actions[lane] = 0.0, 0, []
         self.obs[lane] = self.envs[lane].reset(self.seeds[lane])

@@ -38,11 +38,10 @@ def paste(replay: Replay, lane: int, first: int, piece: Piece) -> None:
         array[rows] = piece[name]
 
 
-def latest_episode(replay: Replay, lane: int, length: int) -> Piece | None:
-    """Return the last `length` transitions of the lane's open episode and the observation after them, if all kept."""
-    if length >= replay.rows_per_lane:
-        return None
-    rows = _rows(replay, lane, replay.written[lane] - length, length + 1)
+def latest(replay: Replay, lane: int, count: int) -> Piece:
+    """Return the lane's last `count` transitions, or as many of them as are kept."""
+    count = min(count, replay.rows_per_lane - 1)
+    rows = _rows(replay, lane, replay.written[lane] - count, count)
     return {name: array[rows] for name, array in _arrays(replay).items()}
 
 

@@ -1,6 +1,7 @@
 """The whole run on disk, exactly as it is in memory, at every checkpoint.
 
     checkpoints/000003-step-15000/   agent.json, agent.safetensors: the agent alone
+                                     actions.safetensors: those of the episodes under way
                                      run.json: every other piece of state, and which segments belong to it
     checkpoints/best-step-10000/     the agent with the best evaluation so far
     replay/000003-0.safetensors      segments: the rows of replay memory that were new at that checkpoint
@@ -25,12 +26,14 @@ from rucksac.errors import UsageError
 from rucksac.experience import segments
 from rucksac.training import files, snapshot
 from rucksac.training.agent_file import check_agent, read_agent, restore_agent, save_agent
-from rucksac.training.loop import Training
+from rucksac.training.parts import Training
 
 KIND, VERSION = "rucksac-run", 1
 CHECKPOINT = re.compile(r"(\d{6,})-step-(\d+)")
 BEST = re.compile(r"best-step-(\d+)")
 ROWS = re.compile(r"(\d+)\.(\d+)\.(obs|action|reward|kind)")
+ACTIONS = "actions.safetensors"
+LARGEST_ACTIONS = 2**32
 LARGEST_SEGMENT = 4 * segments.LARGEST_PIECE
 UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, MemoryError, OSError, RuntimeError, AttributeError,
               safetensors.SafetensorError)  # fmt: skip
@@ -81,6 +84,7 @@ def _problem(run: Path, folder: Path, best: bool) -> str | None:
         check_agent(folder)
         if not best:
             content = files.read_manifest(folder / "run.json", KIND, VERSION, {})
+            files.read(folder, ACTIONS, content["actions"], LARGEST_ACTIONS)
             for each in (Segment(**values) for values in content["segments"]):
                 files.read(run / "replay", each.file, each.sha256, LARGEST_SEGMENT)
     except UNREADABLE as error:
@@ -112,12 +116,17 @@ class Checkpoints:
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir()
         save_agent(training.agent, building, env_steps)
+        actions = {
+            str(lane): np.array(each, np.float32).reshape(len(each), training.agent.spaces.action_size)
+            for lane, each in enumerate(training.rollout.actions)
+        }
         content = {
             "format": KIND,
             "version": VERSION,
             "state": snapshot.take(training),
             "segments": [each._asdict() for each in live],
             "logs": logs,
+            "actions": files.write(building / ACTIONS, safetensors.numpy.save(actions)),
         }
         files.write_manifest(building / "run.json", content)
         files.make_durable(building)
@@ -180,6 +189,7 @@ class Checkpoints:
             _paste(training, safetensors.numpy.load(data))
         snapshot.restore(training, content["state"])
         segments.check(training.replay)
+        _put_actions(training, safetensors.numpy.load(files.read(folder, ACTIONS, content["actions"], LARGEST_ACTIONS)))
         logs = content["logs"]
         if not all(isinstance(size, int) and size >= 0 for size in logs.values()):
             raise ValueError("the sizes of the logs make no sense")
@@ -190,10 +200,8 @@ class Checkpoints:
 
     def _reenact(self, training: Training, lane: int) -> bool:
         rollout, replay = training.rollout, training.replay
-        episode = segments.latest_episode(replay, lane, rollout.lengths[lane])
-        if episode is None:
-            return False
-        return reenact(rollout, lane, episode["obs"], episode["action"][:-1], episode["reward"][:-1])
+        episode = segments.latest(replay, lane, rollout.lengths[lane])
+        return reenact(rollout, lane, episode["obs"], episode["reward"])
 
     def _write_segments(self, training: Training) -> list[Segment]:
         folder, replay = self.run / "replay", training.replay
@@ -237,6 +245,15 @@ class Checkpoints:
 def _is_live(segment: Segment, training: Training) -> bool:
     replay = training.replay
     return any(row > replay.written[int(lane)] - replay.rows_per_lane for lane, row in segment.last.items())
+
+
+def _put_actions(training: Training, actions: dict[str, np.ndarray]) -> None:
+    rollout = training.rollout
+    for lane, length in enumerate(rollout.lengths):
+        array = actions[str(lane)]
+        if array.dtype != np.float32 or (length and array.shape != (length, training.agent.spaces.action_size)):
+            raise ValueError("the actions of an open episode have another shape or type")
+        rollout.actions[lane] = list(array[:length])
 
 
 def _paste(training: Training, arrays: dict[str, np.ndarray]) -> None:

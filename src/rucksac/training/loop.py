@@ -1,50 +1,23 @@
 """The straight line of a run: learn, record, evaluate, save, act, step, store."""
 
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from rucksac.agent import Agent
-from rucksac.algorithm.update import METRICS, Batch
-from rucksac.environments.rollout import Episode, Rollout
-from rucksac.errors import TrainingStopped
-from rucksac.experience.replay import Replay
-from rucksac.experience.sampling import UniformSampler
+from rucksac.algorithm.update import Batch
+from rucksac.errors import TrainingStopped, UsageError
 from rucksac.training.evaluate import Evaluation, EvaluationStopped
+from rucksac.training.parts import Training
 from rucksac.training.record import Recorder, episode_row, metrics_row
 from rucksac.training.stopping import StopRequest
 
 
-@dataclass
-class Progress:
-    """How far a run is. Clocks count environment steps, `owed` gradient steps; sums are since the last metrics row.
-
-    `best` is the best mean return of an evaluation, `evaluation` the latest one, which evaluations.csv keeps.
-    """
-
-    STATE = ("env_steps", "episodes", "owed", "sums", "updates", "logged", "evaluated", "saved", "best")
-    env_steps: int = 0
-    episodes: int = 0
-    owed: float = 0.0
-    sums: np.ndarray = field(default_factory=lambda: np.zeros(len(METRICS)))
-    updates: int = 0
-    logged: int = 0
-    evaluated: int = 0
-    saved: int = 0
-    best: float = -sys.float_info.max
-    evaluation: list[Episode] = field(default_factory=list)
-
-
 class Stopwatch:
-    """Shares out all time since its start among named phases."""
+    """Shares out all time since its start among named phases, in `seconds`."""
 
-    STATE = ("seconds",)
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self.seconds = seconds
         self._last = time.perf_counter()
 
     def lap(self, phase: str) -> None:
@@ -52,19 +25,6 @@ class Stopwatch:
         now = time.perf_counter()
         self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
         self._last = now
-
-
-@dataclass
-class Training:
-    """All that changes while a run goes; each part names what of it must be saved in its `STATE`."""
-
-    agent: Agent
-    rollout: Rollout
-    replay: Replay
-    sampler: UniformSampler
-    warmup: np.random.Generator
-    progress: Progress
-    stopwatch: Stopwatch
 
 
 def crossed(before: int, after: int, every: int) -> bool:
@@ -79,15 +39,16 @@ def run(
     save: Callable[[], None],
     stop: StopRequest,
     examine: Callable[[Batch], str],
+    lap: Callable[[str], None],
 ) -> None:
     """Train until `config.steps` environment steps are done or `stop` is set.
 
     `save` is called whenever a checkpoint is due and once at the end; whatever a stop leaves undone is the first thing
     that is done when the run goes on. Raises `TrainingStopped` with what `examine` says of the batch when a metric is
-    no longer finite; the last checkpoint is then the one from before.
+    no longer finite; the last checkpoint is then the one from before. `lap` takes the time of each phase.
     """
     agent, rollout, replay, progress = training.agent, training.rollout, training.replay, training.progress
-    config, lap = agent.config, training.stopwatch.lap
+    config = agent.config
     while True:
         while progress.owed >= 1.0 - 1e-9 and not stop.is_set():  # 0.1 owed ten times is one
             batch = training.sampler.sample()
@@ -103,7 +64,7 @@ def run(
         if not stop.is_set() and crossed(progress.logged, env_steps, config.log_every):
             if progress.updates:
                 counters = {"env_steps": env_steps, "grad_steps": agent.grad_steps, "episodes": progress.episodes}
-                means, seconds = progress.sums / progress.updates, sum(training.stopwatch.seconds.values())
+                means, seconds = progress.sums / progress.updates, sum(progress.seconds.values())
                 recorder.metrics(metrics_row(counters, means, seconds))
             progress.logged, progress.updates = env_steps, 0
             progress.sums[:] = 0.0
@@ -114,6 +75,9 @@ def run(
                 progress.evaluation = evaluate().episodes
             except EvaluationStopped:
                 continue
+            except UsageError:  # the environment failed; what was learned must not be lost with it
+                save()
+                raise
             progress.evaluated = env_steps
             rows = [episode_row(env_steps, number, each) for number, each in enumerate(progress.evaluation)]
             recorder.evaluation(rows)

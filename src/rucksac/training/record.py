@@ -1,8 +1,9 @@
 """Metrics out. Whoever wants to see a run implements `Recorder`; the run folder's CSV files are always written."""
 
+import contextlib
 import csv
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -60,10 +61,12 @@ def evaluation_at(folder: Path, env_steps: int) -> list[Episode]:
 class CsvRecorder:
     """Writes metrics.csv, episodes.csv and evaluations.csv, each row handed to the system as soon as it is known.
 
-    Given `sizes`, it goes on after the first so many bytes of each file and cuts off the rest.
+    Given `sizes`, it goes on after the first so many bytes of each file and cuts off the rest. `on_error` is called
+    when the system refuses a row; if it returns, the row waits for the next time.
     """
 
-    def __init__(self, folder: Path, sizes: dict[str, int] | None = None) -> None:
+    def __init__(self, folder: Path, on_error: Callable[[OSError], None], sizes: dict[str, int] | None = None) -> None:
+        self._on_error = on_error
         self._files: dict[str, IO[str]] = {}
         self._writers: dict[str, Any] = {}
         for name, columns in COLUMNS.items():
@@ -99,11 +102,15 @@ class CsvRecorder:
     def close(self) -> None:
         """Close the files."""
         for file in self._files.values():
-            file.close()
+            with contextlib.suppress(OSError):  # what belongs to the last checkpoint has been written by `sizes`
+                file.close()
 
     def _write(self, name: str, rows: list[Row]) -> None:
-        self._writers[name].writerows(rows)
-        self._files[name].flush()
+        try:
+            self._writers[name].writerows(rows)
+            self._files[name].flush()
+        except OSError as error:
+            self._on_error(error)
 
 
 def _cut_back(path: Path, size: int) -> None:

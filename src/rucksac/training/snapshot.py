@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rucksac.training.loop import Training
+from rucksac.training.parts import Training
 
 
 def take(training: Training) -> dict[str, Any]:
@@ -58,7 +58,8 @@ def _decode(current: Any, value: Any) -> Any:
             raise ValueError("a list of state has another length")
         return [_decode(old, new) for old, new in zip(current, value, strict=True)]
     if isinstance(current, dict):
-        return {str(key): _decode(0.0, each) for key, each in value.items()}
+        current.update({str(key): _decode(0.0, each) for key, each in value.items()})
+        return current
     if type(value) is not type(current):
         raise ValueError(f"a value of state is {value!r}, but must be {type(current).__name__}")
     if value < 0 if isinstance(value, int) else not math.isfinite(value):

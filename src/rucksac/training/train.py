@@ -30,6 +30,7 @@ from rucksac.training.console import Console
 from rucksac.training.diagnosis import Watchdog, divergence
 from rucksac.training.evaluate import Evaluation, evaluate
 from rucksac.training.folder import RunFolder
+from rucksac.training.parts import Progress, Training
 from rucksac.training.record import CsvRecorder, Recorders, evaluation_at
 from rucksac.training.stopping import StopRequest, stop_on_signals
 
@@ -134,21 +135,23 @@ class _Run:
         self.threads = plan.threads or plan.config.threads or _threads_for(plan.config)
 
     def go(self, resuming: bool) -> Result:
-        stopwatch = loop.Stopwatch()
+        progress = Progress()
+        lap = loop.Stopwatch(progress.seconds).lap
         with ExitStack() as cleanup:
             stop = cleanup.enter_context(stop_on_signals())
             *training_envs, evaluation_env = self._environments(cleanup)
             cleanup.enter_context(computing(self.threads))
             agent = build(self.config, spaces_of(training_envs[0]), self.plan.policy, self.plan.critic)
-            training = self._training(agent, training_envs, stopwatch)
+            training = self._training(agent, training_envs, progress)
             folder = self._folder(resuming, cleanup)
             self.checkpoints = Checkpoints(self.path, self.config.keep) if self.path else None
-            sizes, notes = None, []
+            sizes: dict[str, int] | None = None
+            notes: list[str] = []
             if self.checkpoints and self.checkpoints.exist():  # a run killed before its first one starts again
                 sizes, notes = self.checkpoints.restore(training)
-                if training.progress.env_steps > self.config.steps:
+                if progress.env_steps > self.config.steps:
                     raise UsageError(
-                        f"{self.path} has {training.progress.env_steps:,} steps behind it, but --steps is "
+                        f"{self.path} has {progress.env_steps:,} steps behind it, but --steps is "
                         f"{self.config.steps:,}; give more"
                     )
             else:
@@ -157,20 +160,22 @@ class _Run:
                 derived = {"target_entropy": agent.algorithm.target_entropy, "threads": self.threads}
                 name = self.plan.env if isinstance(self.plan.env, str) else None
                 folder.write_config(name, self.plan.recipe, self.config, derived)
-            self.csv = CsvRecorder(self.path, sizes) if self.path else None
+            self.csv = (
+                CsvRecorder(self.path, lambda error: self._cannot_write("a log", error), sizes) if self.path else None
+            )
             recorder = Recorders([self.csv] if self.csv else [])
             cleanup.callback(recorder.close)
             if resuming and self.path:
-                training.progress.evaluation = evaluation_at(self.path, training.progress.evaluated)
+                progress.evaluation = evaluation_at(self.path, progress.evaluated)
             if self.console:
                 self.console.start(self._opening(agent, training))
                 recorder.add(self.console)
                 recorder.add(Watchdog(self.config.gamma, _largest_reward(training.replay), self.console.note))
             self._say(*notes)
-            stopwatch.lap("start")
+            lap("start")
             if why_not := agent.compile():
                 self._say(f"The gradient step runs uncompiled, slower: {why_not}.")
-            stopwatch.lap("compile")
+            lap("compile")
             stop.graceful = True
             loop.run(
                 training,
@@ -178,7 +183,8 @@ class _Run:
                 recorder,
                 lambda: self._save(training),
                 stop,
-                lambda batch: divergence(agent, batch, training.progress.env_steps, self.path),
+                lambda batch: divergence(agent, batch, progress.env_steps, self.path),
+                lap,
             )
         summary = _summary(training, stop)
         if folder:
@@ -192,18 +198,17 @@ class _Run:
             raise UsageError("the environment function returned the same environment twice; return a new one each time")
         return envs
 
-    def _training(self, agent: Agent, envs: list[Any], stopwatch: loop.Stopwatch) -> loop.Training:
+    def _training(self, agent: Agent, envs: list[Any], progress: Progress) -> Training:
         config, spaces = self.config, agent.spaces
         self.replay_bytes = _require_memory(agent)
         replay = Replay(config.buffer_size, config.envs, spaces.obs_size, spaces.action_size)
-        return loop.Training(
+        return Training(
             agent=agent,
             rollout=Rollout([Door(env, spaces) for env in envs], config.seed),
             replay=replay,
             sampler=UniformSampler(replay, config.batch_size, config.gamma, generator(config.seed, Stream.SAMPLING)),
             warmup=generator(config.seed, Stream.WARMUP),
-            progress=loop.Progress(),
-            stopwatch=stopwatch,
+            progress=progress,
         )
 
     def _folder(self, resuming: bool, cleanup: ExitStack) -> RunFolder | None:
@@ -215,7 +220,7 @@ class _Run:
         cleanup.enter_context(folder.alone())
         return folder
 
-    def _evaluate(self, training: loop.Training, env: Any, stop: StopRequest) -> Evaluation:
+    def _evaluate(self, training: Training, env: Any, stop: StopRequest) -> Evaluation:
         evaluation = evaluate(training.agent, env, self.config.eval_episodes, stop=stop)
         progress = training.progress
         if evaluation.summary.mean > progress.best:
@@ -225,7 +230,7 @@ class _Run:
                     self.checkpoints.save_best(training.agent, progress.env_steps)
         return evaluation
 
-    def _save(self, training: loop.Training) -> None:
+    def _save(self, training: Training) -> None:
         for name, tensor in tensors_of(training.agent).items():
             if not tensor.isfinite().all():
                 raise TrainingStopped(
@@ -238,21 +243,26 @@ class _Run:
 
     @contextmanager
     def _saving(self, what: str) -> Iterator[None]:
-        """Stop the run when `what` cannot be written, or say so and go on, as the settings have it."""
         try:
             yield
         except OSError as error:
-            text = f"{what} could not be written to {self.path} ({error.strerror}); the last checkpoint there is whole"
-            if self.config.if_saving_fails == "stop":
-                raise TrainingStopped(f"{text}. Make room and resume, or use --if-saving-fails continue") from error
-            self._say(f"{text[0].upper()}{text[1:]}; the run goes on.")
+            self._cannot_write(what, error)
+
+    def _cannot_write(self, what: str, error: OSError) -> None:
+        """Stop the run, or say so and let it go on, as the settings have it."""
+        text = (
+            f"{what} could not be written to {self.path} ({error.strerror}); the last checkpoint there stays as it is"
+        )
+        if self.config.if_saving_fails == "stop":
+            raise TrainingStopped(f"{text}. Make room and resume, or use --if-saving-fails continue") from error
+        self._say(f"{text[0].upper()}{text[1:]}; the run goes on.")
 
     def _say(self, *texts: str) -> None:
         for text in texts:
             if self.console:
                 self.console.note(text)
 
-    def _opening(self, agent: Agent, training: loop.Training) -> str:
+    def _opening(self, agent: Agent, training: Training) -> str:
         config, spaces, done = self.config, agent.spaces, training.progress.env_steps
         where = f"; writing to {self.path}" if self.path else ""
         progress = f"going on at step {done:,} of {config.steps:,}" if done else f"{config.steps:,} steps"
@@ -295,8 +305,8 @@ def _name(env: EnvSource) -> str:
     return env if isinstance(env, str) else getattr(env, "__name__", type(env).__name__)
 
 
-def _summary(training: loop.Training, stop: StopRequest) -> dict[str, Any]:
-    progress, wall_seconds = training.progress, training.stopwatch.seconds
+def _summary(training: Training, stop: StopRequest) -> dict[str, Any]:
+    progress, wall_seconds = training.progress, training.progress.seconds
     training_seconds = sum(
         seconds for phase, seconds in wall_seconds.items() if phase not in ("start", "compile", "evaluate")
     )

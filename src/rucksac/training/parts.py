@@ -1,0 +1,46 @@
+"""All that changes while a run goes. Each part names in its `STATE` what of it a checkpoint must hold."""
+
+import sys
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rucksac.agent import Agent
+from rucksac.algorithm.update import METRICS
+from rucksac.environments.rollout import Episode, Rollout
+from rucksac.experience.replay import Replay
+from rucksac.experience.sampling import UniformSampler
+
+
+@dataclass
+class Progress:
+    """How far a run is. Clocks count environment steps, `owed` gradient steps; sums are since the last metrics row.
+
+    `best` is the best mean return of an evaluation, `evaluation` the latest one, which evaluations.csv keeps;
+    `seconds` has the wall time of each phase.
+    """
+
+    STATE = ("env_steps", "episodes", "owed", "sums", "updates", "logged", "evaluated", "saved", "best", "seconds")
+    env_steps: int = 0
+    episodes: int = 0
+    owed: float = 0.0
+    sums: np.ndarray = field(default_factory=lambda: np.zeros(len(METRICS)))
+    updates: int = 0
+    logged: int = 0
+    evaluated: int = 0
+    saved: int = 0
+    best: float = -sys.float_info.max
+    seconds: dict[str, float] = field(default_factory=dict)
+    evaluation: list[Episode] = field(default_factory=list)
+
+
+@dataclass
+class Training:
+    """The parts of a run that hold state."""
+
+    agent: Agent
+    rollout: Rollout
+    replay: Replay
+    sampler: UniformSampler
+    warmup: np.random.Generator
+    progress: Progress

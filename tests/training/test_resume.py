@@ -1,0 +1,280 @@
+"""The promise: a run that was interrupted, however and however often, ends as if it had not been."""
+
+import csv
+import dataclasses
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+import rucksac
+from rucksac.agent import Agent
+from rucksac.errors import TrainingStopped, UsageError
+from rucksac.experience.replay import TRUNCATED
+from rucksac.training import loop, snapshot
+from rucksac.training.agent_file import tensors_of
+from rucksac.training.console import Console
+from rucksac.training.parts import Progress
+from rucksac.training.train import Plan, plan_of, resume_run, train_run
+from tests.training.test_loop import config
+from tests.worlds import Counter, World
+
+HALFWAY, END = 140, 240
+
+
+def plan(env="Pendulum-v1", **settings):
+    often = {"steps": END, "eval_every": 20, "eval_episodes": 1, "checkpoint_every": 30, "log_every": 10}
+    return Plan(env, config(**{**often, **settings}), "sac")
+
+
+def logs(run):
+    """Return all rows of all logs but for the wall clock."""
+    found = {}
+    for name in ("metrics", "episodes", "evaluations"):
+        with (run / f"{name}.csv").open(newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        found[name] = [{key: value for key, value in row.items() if key != "wall_seconds"} for row in rows]
+    return found
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Collect the `Training` of every run of the test."""
+    seen, original = [], loop.run
+
+    def watched(training, *arguments):
+        seen.append(training)
+        original(training, *arguments)
+
+    monkeypatch.setattr(loop, "run", watched)
+    return seen
+
+
+def everything(thing, path="training", seen=None):
+    """Yield (path, value) for all that can be reached from `thing`, scratch memory included."""
+    seen = {} if seen is None else seen
+    if isinstance(thing, np.random.Generator):
+        yield path, repr(thing.bit_generator.state)
+    elif isinstance(thing, torch.Tensor):
+        yield path, thing.numpy().tobytes()
+    elif isinstance(thing, np.ndarray):
+        yield path, thing.tobytes()
+    elif isinstance(thing, int | float | str | bytes | type(None)):
+        yield path, thing
+    elif isinstance(thing, dict | list | tuple):
+        inner = thing.items() if isinstance(thing, dict) else enumerate(thing)
+        for key, each in inner:
+            yield from everything(each, f"{path}.{key}", seen)
+    elif type(thing).__module__.startswith("rucksac") and id(thing) not in seen:
+        seen[id(thing)] = thing
+        yield from everything(vars(thing), path, seen)
+
+
+def differences(left, right):
+    """Return the paths at which two trainings differ; where a phase's seconds went is no part of the promise."""
+    first, second = (
+        {path: value for path, value in everything(each) if ".progress.seconds" not in path} for each in (left, right)
+    )
+    assert len(first) > 60
+    return sorted(path for path in first.keys() | second.keys() if first.get(path) != second.get(path))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"envs": 3, "utd": 0.3},
+        {"envs": 2, "utd": 2.0, "target_every": 3, "buffer_size": 60},
+        {"precision": "bf16", "hidden": (16, 16), "alpha": 0.2},
+        {"compile": "auto"},
+    ],
+)
+def test_a_resumed_run_equals_the_uninterrupted_one_in_every_attribute(tmp_path, trained, settings):
+    train_run(plan(**settings), tmp_path / "whole", None)
+    train_run(plan(**settings, steps=HALFWAY), tmp_path / "halves", None)
+    resume_run(plan_of(tmp_path / "halves", steps=END), tmp_path / "halves", None)
+    whole, _, resumed = trained
+    assert resumed.agent.grad_steps == whole.agent.grad_steps > 50
+    settled = ["training.progress.saved"]  # the first half ends with a checkpoint of its own
+    replay = [f"training.replay.{name}" for name in ("obs", "action", "reward")]  # rows that are overwritten in part
+    assert set(differences(whole, resumed)) <= {*settled, *replay}
+    valid = whole.replay.kind > 0
+    for name in ("obs", "action", "reward"):
+        assert np.array_equal(getattr(whole.replay, name)[valid], getattr(resumed.replay, name)[valid])
+    assert logs(tmp_path / "whole") == logs(tmp_path / "halves")
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [*((Progress, name) for name in ("owed", "sums", "logged")), *((Agent, name) for name in Agent.STATE)],
+)
+def test_state_that_is_not_saved_is_noticed(tmp_path, trained, monkeypatch, part, name):
+    """What the test above would say if a part forgot to name a piece of its state."""
+    monkeypatch.setattr(part, "STATE", tuple(each for each in part.STATE if each != name))
+    train_run(plan(utd=0.3, log_every=60), tmp_path / "whole", None)
+    train_run(plan(utd=0.3, log_every=60, steps=HALFWAY), tmp_path / "halves", None)
+    resume_run(plan_of(tmp_path / "halves", steps=END), tmp_path / "halves", None)
+    whole, _, resumed = trained
+    assert logs(tmp_path / "whole") != logs(tmp_path / "halves") or differences(whole, resumed)
+
+
+def test_every_part_of_a_training_is_in_the_snapshot(trained):
+    train_run(plan(steps=40), None, None)
+    taken = snapshot.take(trained[0])
+    assert set(taken) == {field.name for field in dataclasses.fields(trained[0])}
+    json.dumps(taken, allow_nan=False)
+
+
+COMMAND = [sys.executable, "-m", "rucksac"]
+
+
+def kill_until_done(folder, flags, kills, seed):
+    """Train in a process that is killed at random moments; return how often it was while it trained."""
+    generator, killed = random.Random(seed), 0
+    command = [*COMMAND, "train", *flags, "--run", folder]
+    while True:
+        with subprocess.Popen([*command, "--quiet"], stderr=subprocess.PIPE, text=True) as process:
+            began = (folder / "checkpoints").exists()
+            deadline = time.monotonic() + 120
+            files_before = sorted(path.name for path in folder.glob("checkpoints/*"))
+            while process.poll() is None and killed < kills and time.monotonic() < deadline:
+                if sorted(path.name for path in folder.glob("checkpoints/*")) != files_before:  # it trains
+                    time.sleep(generator.uniform(0.0, 0.4))
+                    process.kill()
+                    process.wait()
+                    killed += 1
+                    break
+                time.sleep(0.001)
+            message = process.stderr.read()
+            if process.wait() == 0:
+                return killed
+            assert process.returncode == -signal.SIGKILL, message
+        command = [*COMMAND, "resume" if began or (folder / "config.json").stat().st_size else "train"]
+        command += [folder] if command[-1] == "resume" else [*flags, "--run", folder]
+
+
+@pytest.mark.parametrize(
+    ("env", "flags"),
+    [
+        ("Pendulum-v1", "--envs 2 --precision bf16 --hidden 32 32"),
+        ("HalfCheetah-v5", "--hidden 32"),
+    ],
+)
+def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path, env, flags):
+    flags = f"{env} --steps 1600 --warmup 100 --batch-size 32 --threads 1 --eval-episodes 1 {flags}".split()
+    flags += "--checkpoint-every 40 --log-every 50 --eval-every 800".split()
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run([*COMMAND, "train", *flags, "--run", whole, "--quiet"], check=True)
+    assert kill_until_done(killed, flags, kills=3, seed=3) == 3
+    assert logs(whole) == logs(killed)
+    first, second = (tensors_of(rucksac.load(run)) for run in (whole, killed))
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+    assert [int(row["env_steps"]) for row in logs(killed)["metrics"]] == list(range(100, 1601, 50))
+
+
+def test_the_first_ctrl_c_saves_and_resume_goes_on_exactly(tmp_path):
+    flags = "Pendulum-v1 --steps 900 --warmup 50 --batch-size 32 --hidden 32 --threads 1 --compile never".split()
+    flags += "--eval-episodes 1 --log-every 50 --quiet".split()
+    subprocess.run([*COMMAND, "train", *flags, "--run", tmp_path / "whole"], check=True)
+    with subprocess.Popen([*COMMAND, "train", *flags, "--run", tmp_path / "halves"]) as process:
+        metrics = tmp_path / "halves/metrics.csv"
+        while not (metrics.exists() and metrics.read_text().count("\n") > 1):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        asked = time.monotonic()
+        assert process.wait() == 143
+        assert time.monotonic() - asked < 60
+    summary = json.loads((tmp_path / "halves/summary.json").read_text())
+    assert not summary["finished"]
+    assert 50 <= summary["env_steps"] < 900
+    subprocess.run([*COMMAND, "resume", tmp_path / "halves", "--quiet"], check=True)
+    assert logs(tmp_path / "whole") == logs(tmp_path / "halves")
+
+
+def test_an_environment_that_does_not_repeat_itself_gets_its_episode_closed_and_the_user_is_told(tmp_path, trained):
+    forgetful = plan(Counter, steps=44, eval_every=1_000)  # counts its resets, so no episode is like the one before
+    train_run(forgetful, tmp_path / "run", None)
+    notes = []
+    console = Console(60)
+    console.note = notes.append
+    resume_run(plan_of(tmp_path / "run", Counter, steps=60), tmp_path / "run", console)
+    assert any("did not repeat its open episode" in note for note in notes)
+    resumed = trained[1]
+    rewards = [json.loads(row["return"]) for row in logs(tmp_path / "run")["episodes"]]
+    assert set(rewards) == {6.0, 10.0}
+    ends = resumed.replay.kind[: resumed.replay.written[0]] & TRUNCATED
+    assert np.count_nonzero(ends) == rewards.count(10.0) + 1  # those that ended so, and the one that was closed
+
+
+def test_an_environment_made_by_a_function_is_needed_again(tmp_path):
+    train_run(plan(Counter, steps=40), tmp_path / "run", None)
+    with pytest.raises(UsageError, match="made by a function; give it again"):
+        rucksac.resume(tmp_path / "run", steps=60)
+    assert rucksac.resume(tmp_path / "run", env=Counter, steps=60).grad_steps == 41
+
+
+@pytest.mark.parametrize("setting", ["stop", "continue"])
+def test_a_full_disk_keeps_the_last_checkpoint_and_does_as_configured(tmp_path, setting):
+    """A limit on the size of files makes the system itself refuse to write on, between steps 100 and 150."""
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    class Filling(World):
+        taken = 0
+
+        def step(self, action):
+            self.steps += 1
+            Filling.taken += 1
+            if Filling.taken in (100, 150):
+                limit = 400 if Filling.taken == 100 else unlimited[0]
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, unlimited[1]))
+            return self.seen(), 0.0, False, self.steps == 10, {}
+
+    full = plan(Filling, steps=200, eval_every=1_000, if_saving_fails=setting)
+    notes = []
+    console = Console(200)
+    console.note = notes.append
+    try:
+        if setting == "stop":
+            with pytest.raises(
+                TrainingStopped, match="could not be written to .*too large.* stays as it is. Make room"
+            ):
+                train_run(full, tmp_path / "run", console)
+        else:
+            assert train_run(full, tmp_path / "run", console).summary["grad_steps"] == 181
+            assert any("A checkpoint could not be written" in note and "goes on" in note for note in notes)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert rucksac.load(tmp_path / "run").grad_steps == (71 if setting == "stop" else 181)
+    resume_run(plan_of(tmp_path / "run", Filling, steps=240), tmp_path / "run", None)
+    assert [row["env_steps"] for row in logs(tmp_path / "run")["metrics"]] == [str(step) for step in range(20, 241, 10)]
+
+
+def test_a_folder_that_vanishes_stops_the_run_with_a_sentence(tmp_path):
+    class Vandal(World):
+        def step(self, action):
+            self.steps += 1
+            if self.steps == 50:
+                shutil.rmtree(tmp_path / "run", ignore_errors=True)
+            return self.seen(), 0.0, False, self.steps == 100, {}
+
+    with pytest.raises(TrainingStopped, match="could not be written .*No such file"):
+        train_run(plan(Vandal, steps=200, checkpoint_every=60, eval_every=1_000), tmp_path / "run", None)
+
+
+def test_open_files_and_memory_do_not_grow_with_checkpoints(tmp_path):
+    train_run(plan(steps=40), tmp_path / "first", None)
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    train_run(plan(steps=400, checkpoint_every=4), tmp_path / "second", None)
+    after = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    assert after == before
+    assert len(list((tmp_path / "second/checkpoints").iterdir())) == 3
