@@ -48,6 +48,8 @@ class Train:
     """TOML file with settings; it overrides the recipe, flags override it."""
     run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
     """Folder to write to; runs/ENV-RECIPE-seedN if not given."""
+    seeds: str | None = None
+    """Several seeds, such as 1-10 or 1,3,5-7: a process and a folder for each, as many at once as processors allow."""
     quiet: bool = False
     """Print nothing but errors."""
     json: bool = False
@@ -61,11 +63,22 @@ class Train:
         from rucksac.training.train import Plan, train_run
 
         name = re.sub(r"[^\w.-]+", "-", self.env)
+        if self.seeds is not None:
+            return self._run_seeds(f"{name}-{self.recipe}-seeds{self.seeds.replace(',', '-')}")
         folder = self.run_folder or next_free(Path("runs") / f"{name}-{self.recipe}-seed{self.settings.seed}")
         console = None if self.quiet else Console(self.settings.steps)
         return _report(
             train_run(Plan(self.env, self.settings, self.recipe), folder, console), folder, self.json, console
         )
+
+    def _run_seeds(self, name: str) -> int:
+        from rucksac.training.folder import next_free
+        from rucksac.training.seeds import parse_seeds, prepare_group
+
+        seeds = parse_seeds(cast(str, self.seeds))
+        folder = self.run_folder or next_free(Path("runs") / name)
+        prepare_group(self.env, self.settings, self.recipe, folder, seeds)
+        return _run_group(folder, self.quiet, self.json)
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,7 @@ class Resume:
     """Go on with an interrupted run, exactly as if nothing had happened."""
 
     run_folder: Run
-    """Folder of the run."""
+    """Folder of the run, or the common folder of several seeds."""
     steps: int | None = None
     """Environment steps to train for in all; gives a finished run more."""
     quiet: bool = False
@@ -84,8 +97,13 @@ class Resume:
     def run(self) -> int:
         """Resume."""
         from rucksac.training.console import Console
+        from rucksac.training.seeds import extend_group, is_group
         from rucksac.training.train import plan_of, resume_run
 
+        if is_group(self.run_folder):
+            if self.steps is not None:
+                extend_group(self.run_folder, self.steps)
+            return _run_group(self.run_folder, self.quiet, self.json)
         plan = plan_of(self.run_folder, steps=self.steps)
         console = None if self.quiet else Console(plan.config.steps)
         return _report(resume_run(plan, self.run_folder, console), self.run_folder, self.json, console)
@@ -343,6 +361,24 @@ def _report(result: "Result", folder: Path, as_json: bool, console: "Console | N
     if console:
         console.note(_closing(result.summary, folder))
     return result.stop.exit_code
+
+
+def _run_group(folder: Path, quiet: bool, as_json: bool) -> int:
+    from rucksac.training.seeds import Group
+
+    summary, code = Group(folder, quiet).run()
+    if as_json:
+        print(json.dumps(summary))
+    elif not quiet:
+        for seed, state in summary["seeds"].items():
+            final = summary["final_returns"].get(seed)
+            print(f"{seed:8} {state}" + (f", return {final:.1f}" if final is not None else ""))
+        if over := summary["over_seeds"]:
+            low, high = over["ci95"]
+            print(f"mean over seeds {over['mean']:.1f}, 95 % interval {low:.1f} to {high:.1f}")
+        members = " ".join(shlex.quote(str(folder / seed)) for seed in summary["seeds"])
+        print(f"Next:  rucksac {'plot ' + members if code == 0 else 'resume ' + shlex.quote(str(folder))}")
+    return code
 
 
 def _info_lines(found: dict[str, Any]) -> list[str]:

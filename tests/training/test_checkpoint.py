@@ -20,7 +20,7 @@ from rucksac.training.checkpoint import UNREADABLE, Checkpoints, load_agent
 from rucksac.training.folder import RunFolder
 from rucksac.training.info import info
 from rucksac.training.parts import Progress
-from rucksac.training.train import Plan, _Run, plan_of, resume_run, train_run
+from rucksac.training.train import Plan, plan_of, prepare, resume_run, train_run
 from tests.training.test_loop import config
 
 STEPS = 60
@@ -52,7 +52,7 @@ def fresh_training(run):
     plan = plan_of(run)
     env = make(plan.env)
     agent = build(plan.config, spaces_of(env))
-    return _Run(plan, run, None)._training(agent, [env], Progress())
+    return prepare(agent, [env], Progress())
 
 
 def restore(run):
@@ -260,7 +260,7 @@ def test_manifests_with_any_other_content_are_restored_or_refused_in_a_sentence(
         if name == "agent.json":
             load_agent(run)
         else:
-            Checkpoints(run, 2)._restore(training, newest(run))
+            Checkpoints(run, 2).read(training, newest(run))
     except (UsageError, *UNREADABLE):
         pass  # anything else fails the test
     finally:

@@ -4,13 +4,13 @@ import csv
 import dataclasses
 import json
 import os
-import random
 import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +21,6 @@ from rucksac.agent import Agent
 from rucksac.errors import TrainingStopped, UsageError
 from rucksac.experience.replay import TRUNCATED
 from rucksac.training import loop, snapshot
-from rucksac.training.agent_file import tensors_of
 from rucksac.training.console import Console
 from rucksac.training.parts import Progress
 from rucksac.training.train import Plan, plan_of, resume_run, train_run
@@ -135,50 +134,17 @@ def test_every_part_of_a_training_is_in_the_snapshot(trained):
 
 
 COMMAND = [sys.executable, "-m", "rucksac"]
+KILLS = Path(__file__).parents[2] / "benchmarks/kills.py"
 
 
-def kill_until_done(folder, flags, kills, seed):
-    """Train in a process that is killed at random moments; return how often it was while it trained."""
-    generator, killed = random.Random(seed), 0
-    command = [*COMMAND, "train", *flags, "--run", folder]
-    while True:
-        with subprocess.Popen([*command, "--quiet"], stderr=subprocess.PIPE, text=True) as process:
-            began = (folder / "checkpoints").exists()
-            deadline = time.monotonic() + 120
-            files_before = sorted(path.name for path in folder.glob("checkpoints/*"))
-            while process.poll() is None and killed < kills and time.monotonic() < deadline:
-                if sorted(path.name for path in folder.glob("checkpoints/*")) != files_before:  # it trains
-                    time.sleep(generator.uniform(0.0, 0.4))
-                    process.kill()
-                    process.wait()
-                    killed += 1
-                    break
-                time.sleep(0.001)
-            message = process.stderr.read()
-            if process.wait() == 0:
-                return killed
-            assert process.returncode == -signal.SIGKILL, message
-        command = [*COMMAND, "resume" if began or (folder / "config.json").stat().st_size else "train"]
-        command += [folder] if command[-1] == "resume" else [*flags, "--run", folder]
-
-
-@pytest.mark.parametrize(
-    ("env", "flags"),
-    [
-        ("Pendulum-v1", "--envs 2 --precision bf16 --hidden 32 32"),
-        ("HalfCheetah-v5", "--hidden 32"),
-    ],
-)
-def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path, env, flags):
-    flags = f"{env} --steps 1600 --warmup 100 --batch-size 32 --threads 1 --eval-episodes 1 {flags}".split()
-    flags += "--checkpoint-every 40 --log-every 50 --eval-every 800".split()
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run([*COMMAND, "train", *flags, "--run", whole, "--quiet"], check=True)
-    assert kill_until_done(killed, flags, kills=3, seed=3) == 3
-    assert logs(whole) == logs(killed)
-    first, second = (tensors_of(rucksac.load(run)) for run in (whole, killed))
-    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
-    assert [int(row["env_steps"]) for row in logs(killed)["metrics"]] == list(range(100, 1601, 50))
+@pytest.mark.parametrize("case", ["pendulum, 3 environments, bf16", "halfcheetah, 2 environments, overwritten memory"])
+def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path, case):
+    options = ["--kills", "3", "--steps", "1600", "--cases", case, "--output", tmp_path / "kills.csv"]
+    done = subprocess.run([sys.executable, KILLS, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with (tmp_path / "kills.csv").open(newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    assert (row["kills"], row["parameters"], row["replay"], row["logs"]) == ("3", "True", "True", "True")
 
 
 def test_the_first_ctrl_c_saves_and_resume_goes_on_exactly(tmp_path):

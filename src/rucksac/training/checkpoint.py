@@ -24,6 +24,7 @@ from rucksac.agent import Agent
 from rucksac.environments.reenactment import reenact
 from rucksac.errors import UsageError
 from rucksac.experience import segments
+from rucksac.experience.replay import Replay
 from rucksac.training import files, snapshot
 from rucksac.training.agent_file import check_agent, read_agent, restore_agent, save_agent
 from rucksac.training.parts import Training
@@ -63,6 +64,20 @@ def load_agent(
     except UNREADABLE as error:
         older = f"; remove that folder to use the one before, {found[-2].name}" if len(found) > 1 else ""
         raise UsageError(f"the checkpoint in {found[-1]} is damaged or foreign ({_short(error)}){older}") from error
+
+
+def load_replay(run: Path, replay: Replay) -> None:
+    """Fill `replay`, of the run's sizes, from its newest checkpoint; raise `ValueError` or the like when damaged."""
+    _read_segments(run, files.read_manifest(_named(run, CHECKPOINT)[-1] / "run.json", KIND, VERSION, {}), replay)
+
+
+def _read_segments(run: Path, content: dict[str, Any], replay: Replay) -> list[Segment]:
+    replay.kind[:] = 0  # whatever a damaged checkpoint may have put there
+    live = [Segment(**each) for each in content["segments"]]
+    for each in live:
+        data = files.read(run / "replay", each.file, each.sha256, LARGEST_SEGMENT)
+        _paste(replay, safetensors.numpy.load(data))
+    return live
 
 
 def examine(run: Path) -> list[dict[str, Any]]:
@@ -158,7 +173,7 @@ class Checkpoints:
         notes: list[str] = []
         for folder in reversed(_named(self.run, CHECKPOINT)):
             try:
-                logs = self._restore(training, folder)
+                logs = self.read(training, folder)
                 break
             except UNREADABLE as error:
                 notes.append(f"The checkpoint {folder.name} is damaged ({_short(error)}); using the one before it.")
@@ -179,14 +194,11 @@ class Checkpoints:
                 training.rollout.begin(lane)
         return logs, notes
 
-    def _restore(self, training: Training, folder: Path) -> dict[str, int]:
+    def read(self, training: Training, folder: Path) -> dict[str, int]:
+        """Bring `training` to one checkpoint, its environments aside; raise one of `UNREADABLE` when damaged."""
         content = files.read_manifest(folder / "run.json", KIND, VERSION, {})
         restore_agent(training.agent, folder)
-        training.replay.kind[:] = 0  # whatever a damaged checkpoint may have put there
-        live = [Segment(**each) for each in content["segments"]]
-        for each in live:
-            data = files.read(self.run / "replay", each.file, each.sha256, LARGEST_SEGMENT)
-            _paste(training, safetensors.numpy.load(data))
+        live = _read_segments(self.run, content, training.replay)
         snapshot.restore(training, content["state"])
         segments.check(training.replay)
         _put_actions(training, safetensors.numpy.load(files.read(folder, ACTIONS, content["actions"], LARGEST_ACTIONS)))
@@ -256,7 +268,7 @@ def _put_actions(training: Training, actions: dict[str, np.ndarray]) -> None:
         rollout.actions[lane] = list(array[:length])
 
 
-def _paste(training: Training, arrays: dict[str, np.ndarray]) -> None:
+def _paste(replay: Replay, arrays: dict[str, np.ndarray]) -> None:
     pieces: dict[tuple[int, int], segments.Piece] = {}
     for name, array in arrays.items():
         match = ROWS.fullmatch(name)
@@ -264,7 +276,7 @@ def _paste(training: Training, arrays: dict[str, np.ndarray]) -> None:
             raise ValueError("a segment of the replay memory names its rows otherwise")
         pieces.setdefault((int(match[1]), int(match[2])), {})[match[3]] = array
     for (lane, first), piece in pieces.items():
-        segments.paste(training.replay, lane, first, piece)
+        segments.paste(replay, lane, first, piece)
 
 
 def _named(run: Path, pattern: re.Pattern[str]) -> list[Path]:

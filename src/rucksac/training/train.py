@@ -6,6 +6,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 from torch import nn
 
@@ -127,6 +128,20 @@ def resume_run(plan: Plan, path: Path, console: Console | None) -> Result:
     return _Run(plan, path, console).go(resuming=True)
 
 
+def prepare(agent: Agent, envs: list[gymnasium.Env], progress: Progress) -> Training:
+    """Return all parts of a run before its first step; no episode has begun."""
+    config, spaces = agent.config, agent.spaces
+    replay = Replay(config.buffer_size, len(envs), spaces.obs_size, spaces.action_size)
+    return Training(
+        agent=agent,
+        rollout=Rollout([Door(env, spaces) for env in envs], config.seed),
+        replay=replay,
+        sampler=UniformSampler(replay, config.batch_size, config.gamma, generator(config.seed, Stream.SAMPLING)),
+        warmup=generator(config.seed, Stream.WARMUP),
+        progress=progress,
+    )
+
+
 class _Run:
     """One run from its first environment to its summary."""
 
@@ -142,7 +157,8 @@ class _Run:
             *training_envs, evaluation_env = self._environments(cleanup)
             cleanup.enter_context(computing(self.threads))
             agent = build(self.config, spaces_of(training_envs[0]), self.plan.policy, self.plan.critic)
-            training = self._training(agent, training_envs, progress)
+            self.replay_bytes = _require_memory(agent)
+            training = prepare(agent, training_envs, progress)
             folder = self._folder(resuming, cleanup)
             self.checkpoints = Checkpoints(self.path, self.config.keep) if self.path else None
             sizes: dict[str, int] | None = None
@@ -192,24 +208,11 @@ class _Run:
                 folder.write_summary(summary)
         return Result(agent, summary, stop)
 
-    def _environments(self, cleanup: ExitStack) -> list[Any]:
+    def _environments(self, cleanup: ExitStack) -> list[gymnasium.Env]:
         envs = [cleanup.enter_context(closing(make(self.plan.env))) for _ in range(self.config.envs + 1)]
         if len({id(env.unwrapped) for env in envs}) < len(envs):
             raise UsageError("the environment function returned the same environment twice; return a new one each time")
         return envs
-
-    def _training(self, agent: Agent, envs: list[Any], progress: Progress) -> Training:
-        config, spaces = self.config, agent.spaces
-        self.replay_bytes = _require_memory(agent)
-        replay = Replay(config.buffer_size, config.envs, spaces.obs_size, spaces.action_size)
-        return Training(
-            agent=agent,
-            rollout=Rollout([Door(env, spaces) for env in envs], config.seed),
-            replay=replay,
-            sampler=UniformSampler(replay, config.batch_size, config.gamma, generator(config.seed, Stream.SAMPLING)),
-            warmup=generator(config.seed, Stream.WARMUP),
-            progress=progress,
-        )
 
     def _folder(self, resuming: bool, cleanup: ExitStack) -> RunFolder | None:
         if not self.path:
@@ -220,7 +223,7 @@ class _Run:
         cleanup.enter_context(folder.alone())
         return folder
 
-    def _evaluate(self, training: Training, env: Any, stop: StopRequest) -> Evaluation:
+    def _evaluate(self, training: Training, env: gymnasium.Env, stop: StopRequest) -> Evaluation:
         evaluation = evaluate(training.agent, env, self.config.eval_episodes, stop=stop)
         progress = training.progress
         if evaluation.summary.mean > progress.best:
