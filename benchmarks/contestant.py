@@ -6,6 +6,7 @@ Every run learns: one gradient step per environment step, acting, environment an
 after the random warm-up and a stretch of learning, when all compilation is over, and runs for a fixed number of steps.
 """
 
+import csv
 import itertools
 import json
 import sys
@@ -54,25 +55,42 @@ class Clock:
 
 
 def rucksac(work: Work, precision: str = "fp32") -> float:
-    import csv
-
-    from rucksac.config import Config
     from rucksac.training.train import Plan, train_run
 
-    never = 10**9
-    config = Config(
-        steps=work.stop, warmup=max(work.warmup, work.batch_size), hidden=work.hidden, batch_size=work.batch_size,
-        lr=work.lr, log_every=100, eval_every=never, eval_episodes=1, checkpoint_every=never, precision=precision,
-    )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        train_run(Plan(work.env, config, "sac"), Path(folder) / "run", None)
-        with (Path(folder) / "run/metrics.csv").open(newline="") as stream:
-            wall = {int(row["env_steps"]): float(row["wall_seconds"]) for row in csv.DictReader(stream)}
-    return (work.stop - work.start) / (wall[work.stop] - wall[work.start])
+        train_run(Plan(work.env, settings(work, precision), "sac"), Path(folder) / "run", None)
+        return logged_rate(work, Path(folder) / "run")
 
 
 def rucksac_bf16(work: Work) -> float:
     return rucksac(work, "bf16")
+
+
+def rucksac_seeds(work: Work) -> float:
+    """Return the sum over two runs side by side, each while the other goes on too."""
+    from rucksac.training.seeds import Group, prepare_group
+
+    with tempfile.TemporaryDirectory() as folder:
+        group = Path(folder) / "group"
+        prepare_group(work.env, settings(work), "sac", group, [1, 2])
+        Group(group, quiet=True).run()
+        return sum(logged_rate(work, group / f"seed{seed}") for seed in (1, 2))
+
+
+def settings(work: Work, precision: str = "fp32"):
+    from rucksac.config import Config
+
+    never = 10**9
+    return Config(
+        steps=work.stop, warmup=max(work.warmup, work.batch_size), hidden=work.hidden, batch_size=work.batch_size,
+        lr=work.lr, log_every=100, eval_every=never, eval_episodes=1, checkpoint_every=never, precision=precision,
+    )  # fmt: skip
+
+
+def logged_rate(work: Work, run: Path) -> float:
+    with (run / "metrics.csv").open(newline="") as stream:
+        wall = {int(row["env_steps"]): float(row["wall_seconds"]) for row in csv.DictReader(stream)}
+    return (work.stop - work.start) / (wall[work.stop] - wall[work.start])
 
 
 def stable_baselines3(work: Work) -> float:
@@ -137,7 +155,7 @@ def matmul(work: Work) -> float:
     env = gymnasium.make(work.env)
     left, right = torch.randn(work.batch_size, work.hidden[0]), torch.randn(work.hidden[0], work.hidden[1])
     seconds = []
-    for _ in range(30):
+    for _ in range(150):
         begin = time.perf_counter()
         for _ in range(200):
             left @ right

@@ -22,11 +22,12 @@ from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
 RESULTS, PEERS = HERE / "results", HERE / ".peers"
-OURS = ("rucksac", "rucksac_bf16", "matmul")
-LIBRARIES = ("rucksac", "rucksac_bf16", "matmul", "rltools", "sbx", "stable_baselines3")
+OURS = ("rucksac", "rucksac_bf16", "rucksac_seeds", "matmul")
+LIBRARIES = (*OURS, "rltools", "sbx", "stable_baselines3")
 WORKS = ("halfcheetah", "pendulum", "humanoid")
 NAMES = {
     "rucksac_bf16": "rucksac --precision bf16",
+    "rucksac_seeds": "rucksac --seeds 1-2, both together",
     "matmul": "matmul floor",
     "stable_baselines3": "Stable-Baselines3",
     "sbx": "SBX",

@@ -50,7 +50,7 @@ def test_training_shows_progress_and_names_the_next_commands(tmp_path):
     folder = tmp_path / "runs/Pendulum-v1-sac-seed1"
     assert "evaluate runs/Pendulum-v1-sac-seed1 --episodes 100" in done.stderr
     assert {path.name for path in folder.iterdir()} == {
-        "checkpoint", "config.json", "episodes.csv", "evaluations.csv", "metrics.csv", "summary.json",
+        "checkpoints", "config.json", "episodes.csv", "evaluations.csv", "lock", "metrics.csv", "replay", "summary.json",
     }  # fmt: skip
     again = rucksac("train", "Pendulum-v1", *SMALL, "--quiet", "--json", cwd=tmp_path)
     assert again.stderr == ""
@@ -211,7 +211,7 @@ def test_ctrl_c_during_an_evaluation_leaves_a_usable_run(tmp_path):
         [*COMMAND, "train", "mine:Long-v0", *SMALL, "--eval-every", "100", "--run", str(run)],
         cwd=tmp_path, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    while not (run / "checkpoint/agent.json").exists() and process.poll() is None:
+    while process.poll() is None:
         time.sleep(0.05)
         if (run / "metrics.csv").exists():
             time.sleep(2.0)
@@ -259,3 +259,24 @@ def test_a_missing_compiler_costs_speed_and_one_line(tmp_path):
     assert [line for line in done.stderr.splitlines() if "uncompiled" in line] == [
         "The gradient step runs uncompiled, slower: no C++ compiler was found; install g++ or clang++, or set CXX."
     ]
+
+
+def test_an_environment_that_raises_shows_its_own_traceback_and_one_sentence(tmp_path):
+    (tmp_path / "broken.py").write_text(
+        "import gymnasium, numpy\n"
+        "class Broken(gymnasium.Env):\n"
+        "    observation_space = gymnasium.spaces.Box(-1, 1, (2,))\n"
+        "    action_space = gymnasium.spaces.Box(-1, 1, (1,))\n"
+        "    def reset(self, seed=None, options=None):\n"
+        "        return numpy.zeros(2, numpy.float32), {}\n"
+        "    def step(self, action):\n"
+        "        return 1 / 0  # the mistake\n"
+        "gymnasium.register('Broken-v0', Broken)\n"
+    )
+    command = [sys.executable, "-m", "rucksac", "train", "broken:Broken-v0", "--compile", "never", "--run", "run"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "# the mistake" in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("rucksac: the environment failed in step: ZeroDivisionError")
+    assert "broken.py, line 8" in last

@@ -2,9 +2,10 @@
 
 import difflib
 import sys
+import traceback
 from collections.abc import Sequence
 
-from rucksac.errors import StoppedAtOnce, TrainingStopped, UsageError
+from rucksac.errors import EnvironmentFailed, StoppedAtOnce, TrainingStopped, UsageError
 
 USAGE = """\
 usage: rucksac COMMAND ...
@@ -29,6 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 the run failed, 2 the command cannot work as given."""
     try:
         return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+    except EnvironmentFailed as error:
+        traceback.print_exception(error.__cause__)
+        print(f"rucksac: {error}", file=sys.stderr)
+        return 2
     except UsageError as error:
         print(f"rucksac: {error}", file=sys.stderr)
         return 2

@@ -10,6 +10,10 @@ class UsageError(Exception):
     """
 
 
+class EnvironmentFailed(UsageError):
+    """The environment's own code raised; the cause is what it raised."""
+
+
 class TrainingStopped(Exception):
     """A run had to end early for a reason that lies in the run itself, such as a loss that is not a number."""
 
@@ -22,11 +26,11 @@ class StoppedAtOnce(KeyboardInterrupt):
         self.exit_code = 128 + signal
 
 
-def environment_failed(where: str, error: Exception) -> UsageError:
+def environment_failed(where: str, error: Exception) -> EnvironmentFailed:
     """Return the error for an environment that raised in `where`: what it raised, and at which line of whose code."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     reason = " ".join(str(error).split()) or "no message"
-    return UsageError(
+    return EnvironmentFailed(
         f"the environment failed in {where}: {type(error).__name__}: {reason} ({last.filename}, line {last.lineno}); "
         "correct the environment"
     )
