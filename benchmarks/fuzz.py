@@ -111,7 +111,7 @@ def main() -> None:
             for each, good in goods.items():
                 each.write_bytes(good)
             assert case % 100 or sorted(str(path) for path in Path(outer).rglob("*")) == outside
-            if (case + 1) % 10_000 == 0:
+            if (case + 1) % 10_000 == 0 or case + 1 == options.cases:
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
                 print(
                     f"{case + 1} cases, {refused} refused, slowest {slowest:.2f} s, peak memory {peak} MiB", flush=True

@@ -50,7 +50,8 @@ def test_training_shows_progress_and_names_the_next_commands(tmp_path):
     folder = tmp_path / "runs/Pendulum-v1-sac-seed1"
     assert "evaluate runs/Pendulum-v1-sac-seed1 --episodes 100" in done.stderr
     assert {path.name for path in folder.iterdir()} == {
-        "checkpoints", "config.json", "episodes.csv", "evaluations.csv", "lock", "metrics.csv", "replay", "summary.json",
+        "checkpoints", "config.json", "episodes.csv", "evaluations.csv", "lock", "metrics.csv", "replay",
+        "summary.json",
     }  # fmt: skip
     again = rucksac("train", "Pendulum-v1", *SMALL, "--quiet", "--json", cwd=tmp_path)
     assert again.stderr == ""
@@ -91,6 +92,20 @@ def test_evaluate_prints_and_speaks_json(runs):
     assert told["lengths"] == [200] * 5
     later = json.loads(rucksac("evaluate", runs / "p1", "--episodes", 2, "--seed", 8, "--json").stdout)
     assert later["returns"] == told["returns"][1:3]
+
+
+def test_info_tells_how_far_a_run_is_and_whether_it_is_whole(runs, tmp_path):
+    told = json.loads(rucksac("info", runs / "p1", "--json").stdout)
+    assert (told["env_steps"], told["steps"], told["finished"], told["whole"]) == (300, 300, True, True)
+    assert told["training_process"] is None
+    shutil.copytree(runs / "p1", tmp_path / "run")
+    assert rucksac("evaluate", tmp_path / "run", "--best").returncode == 0
+    file = next((tmp_path / "run/replay").iterdir())
+    file.write_bytes(file.read_bytes()[:-1])
+    spoilt = rucksac("info", tmp_path / "run")
+    assert spoilt.returncode == 1
+    assert f"{file.name} is not the file that was saved" in spoilt.stdout
+    assert "300 of 300 steps" not in spoilt.stdout
 
 
 def test_plot_writes_two_pictures(runs, tmp_path):
@@ -154,7 +169,7 @@ def test_settings_come_from_recipe_then_file_then_flags(tmp_path):
         (["train"], "train needs ENV as its first word"),
         (["train", "Pendulum-v1", "--hidden", "1000000"], "from 1 to 16384"),
         (["train", "Pendulum-v1", "--buffer-size", "100000000000"], "are free; use --buffer-size"),
-        (["train", ":x"], "making ':x'"),
+        (["train", ":x"], "there is no environment ':x'"),
         (["evaluate", "nowhere"], "no such folder"),
         (["evaluate", "."], "holds no checkpoint"),
         (["plot"], "at least one run"),

@@ -65,3 +65,18 @@ def test_log_std_is_bounded_and_the_mean_action_ignores_it():
     low = SquashedGaussian.sample(torch.tensor([[0.3, -50.0]]), noise).item()
     assert low == pytest.approx(math.tanh(0.3 + math.exp(LOG_STD_MIN)))
     assert SquashedGaussian.sample(output, torch.zeros(1, 1)).item() == pytest.approx(math.tanh(0.3))
+
+
+def test_bf16_rounds_the_products_between_hidden_layers_and_nothing_else():
+    network = MLP(30, (20, 10), 4)
+    initialise(network, "default", seeded())
+    network.layers[1].product = torch.bfloat16
+    x = torch.randn(5, 30, generator=seeded(1))
+    first, second, last = network.layers
+    hidden = torch.relu(x @ first.weight + first.bias)
+    exact = hidden @ second.weight
+    rounded = (hidden.bfloat16() @ second.weight.bfloat16()).float()
+    assert 0.0 < (rounded - exact).abs().max() < 0.02
+    expected = torch.relu(rounded + second.bias) @ last.weight + last.bias
+    assert torch.equal(network(x), expected)
+    assert network(x).dtype == torch.float32

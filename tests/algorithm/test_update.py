@@ -159,7 +159,9 @@ def test_batch_of_any_size_gives_scalar_losses(rows):
     assert metrics.isfinite().all()
 
 
-@pytest.mark.parametrize("settings", [{}, {"alpha": 0.3}, {"hidden": (8, 8, 8), "activation": "silu", "critics": 3}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"alpha": 0.3, "hidden": (8, 8, 8), "activation": "silu", "critics": 3, "target_every": 2}]
+)
 def test_compiled_step_equals_eager_step(settings):
     eager, compiled = (build(config(**settings, compile=mode), SPACES) for mode in ("never", "auto"))
     assert compiled.compile() is None

@@ -38,6 +38,8 @@ def make(source: EnvSource, **kwargs: Any) -> gymnasium.Env:
 
 
 def _make_by_id(source: str, kwargs: dict[str, Any]) -> gymnasium.Env:
+    if "" in source.split(":"):
+        raise UsageError(f"there is no environment {source!r}; for your own, give module:Name-v0 or a function")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # the sentence below says it in our words

@@ -12,6 +12,7 @@ from rucksac.training.record import Row
 
 TOO_FAR = 10.0  # times the largest value that rewards and entropy can add up to
 TOO_HOT = 100.0  # times the largest reward, per nat
+GROWN = 10.0  # times its first value
 
 
 def first_not_finite(agent: Agent, batch: Batch) -> str:
@@ -45,6 +46,7 @@ class Watchdog:
     def __init__(self, gamma: float, largest_reward: Callable[[], float], say: Callable[[str], None]) -> None:
         self._gamma, self._largest_reward, self._say = gamma, largest_reward, say
         self._said: set[str] = set()
+        self._first_alpha: float | None = None
 
     def metrics(self, row: Row) -> None:
         """Compare Q with the discounted sum of the largest reward and entropy bonus, alpha with the largest reward."""
@@ -56,10 +58,11 @@ class Watchdog:
                 f"Q is {row['q']:.3g} at step {row['env_steps']:,}, but rewards and entropy so far allow at most "
                 f"{possible:.3g}: the critics diverge; a smaller --lr or --tau, or more --critics, usually help.",
             )
-        if row["alpha"] > TOO_HOT * reward > 0.0:
+        self._first_alpha = self._first_alpha or row["alpha"]
+        if row["alpha"] > max(TOO_HOT * reward, GROWN * self._first_alpha) and reward > 0.0:
             self._once(
                 "alpha",
-                f"alpha is {row['alpha']:.3g} at step {row['env_steps']:,}, {TOO_HOT:g} times the largest reward "
+                f"alpha has grown to {row['alpha']:.3g} at step {row['env_steps']:,}, {TOO_HOT:g} times the largest reward "
                 f"({reward:.3g}): entropy {row['entropy']:.2f} stays below its target and rewards hardly count; "
                 "a lower --target-entropy or a fixed --alpha usually helps.",
             )

@@ -1,0 +1,69 @@
+import pytest
+import torch
+
+from rucksac.building import build
+from rucksac.training.agent_file import tensors_of
+from rucksac.training.console import Console
+from rucksac.training.diagnosis import Watchdog, divergence, first_not_finite
+from rucksac.training.train import Plan, train_run
+from tests.algorithm.test_update import SPACES, batch, config
+from tests.training.test_loop import config as run_config
+from tests.worlds import World
+
+
+def row(**values):
+    return {"env_steps": 1_000, "q": 0.0, "alpha": 1.0, "entropy": -1.0, **values}
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+def test_q_beyond_what_rewards_allow_is_told_once(said):
+    watchdog = Watchdog(0.9, lambda: 2.0, said.append)
+    watchdog.metrics(row(q=29.0))
+    watchdog.metrics(row(q=-300.0))
+    assert said == []  # at most (2 + 1 * 1) / (1 - 0.9) = 30, and ten times that is still let pass
+    watchdog.metrics(row(q=-301.0))
+    watchdog.metrics(row(q=1e9))
+    assert len(said) == 1
+    assert "Q is -301 at step 1,000" in said[0]
+    assert "at most 30" in said[0]
+    assert "--lr" in said[0]
+
+
+def test_an_alpha_that_drowns_the_rewards_is_told_once(said):
+    watchdog = Watchdog(0.9, lambda: 0.5, said.append)
+    watchdog.metrics(row(alpha=60.0))  # so from the beginning, and perhaps on its way down
+    watchdog.metrics(row(alpha=599.0))
+    assert said == []
+    watchdog.metrics(row(alpha=601.0))
+    watchdog.metrics(row(alpha=700.0))
+    assert len(said) == 1
+    assert "alpha has grown to 601" in said[0]
+    assert "--target-entropy" in said[0]
+
+
+def test_a_real_run_whose_alpha_explodes_is_told(said):
+    class Faint(World):
+        def step(self, action):
+            self.steps += 1
+            return self.seen(), 1e-9, False, self.steps == 10, {}
+
+    console = Console(200)
+    console.note = said.append
+    settings = run_config(steps=200, lr=0.1, target_entropy=0.69, initial_alpha=1e-3)  # the uniform policy has 0.693
+    train_run(Plan(Faint, settings, "sac"), None, console)
+    assert any("alpha has grown to" in text for text in said)
+
+
+@pytest.mark.parametrize("name", ["reward", "obs", "next_obs", "critic.square.mlp.layers.0.weight"])
+def test_the_first_tensor_that_is_not_finite_is_named(name, tmp_path):
+    agent, data = build(config(), SPACES), batch()
+    everything = {**data._asdict(), **tensors_of(agent)}
+    everything[name].view(-1)[2] = torch.nan
+    assert first_not_finite(agent, data).startswith(name)
+    text = divergence(agent, data, 700, tmp_path)
+    assert text.startswith(f"not finite at environment step 700, gradient step 0: {name}")
+    assert (tmp_path / "diverged.safetensors").exists()
