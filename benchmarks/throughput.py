@@ -3,7 +3,8 @@
     python benchmarks/throughput.py [--rounds 3] [--works halfcheetah pendulum] [--libraries ...]
 
 Installs the peers named in peers.txt into benchmarks/.peers, then starts `contestant.py` for every library, work and
-round. Writes benchmarks/results/throughput.csv (a row per run), .md (medians, spread and ratios) and .png.
+round. Writes benchmarks/results/throughput-WORK.csv (a row per run) as soon as a work is measured, and from all of them
+throughput.md (medians, spread and ratios) and throughput.png.
 Machines drift: the ratios are taken within each round and their median is what counts.
 """
 
@@ -117,8 +118,9 @@ def main() -> None:
     parser.add_argument("--works", nargs="+", default=["halfcheetah", "pendulum"], choices=WORKS)
     parser.add_argument("--libraries", nargs="+", default=list(LIBRARIES), choices=LIBRARIES)
     options = parser.parse_args()
-    rows = []
+    RESULTS.mkdir(exist_ok=True)
     for work in options.works:
+        rows = []
         for library in options.libraries:  # once uncounted: compiles, fills caches
             print(f"warm-up {work:12} {library:18} {measure(library, work):10.1f}", flush=True)
         for number in range(options.rounds):
@@ -127,11 +129,20 @@ def main() -> None:
                     {"round": number, "work": work, "library": library, "per_second": round(measure(library, work), 2)}
                 )
                 print(f"round {number} {work:12} {library:18} {rows[-1]['per_second']:10.1f}", flush=True)
-    RESULTS.mkdir(exist_ok=True)
-    with (RESULTS / "throughput.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        with (RESULTS / f"throughput-{work}.csv").open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+    summarise()
+
+
+def summarise() -> None:
+    """Write table and picture from the rows of all works on record."""
+    rows = []
+    for work in WORKS:
+        if (file := RESULTS / f"throughput-{work}.csv").exists():
+            with file.open(newline="") as stream:
+                rows += [{**row, "per_second": float(row["per_second"])} for row in csv.DictReader(stream)]
     (RESULTS / "throughput.md").write_text(f"{versions()}\n{table(rows)}")
     picture(rows).savefig(RESULTS / "throughput.png", dpi=144)
     print(table(rows))

@@ -62,9 +62,9 @@ class Watchdog:
         if row["alpha"] > max(TOO_HOT * reward, GROWN * self._first_alpha) and reward > 0.0:
             self._once(
                 "alpha",
-                f"alpha has grown to {row['alpha']:.3g} at step {row['env_steps']:,}, {TOO_HOT:g} times the largest reward "
-                f"({reward:.3g}): entropy {row['entropy']:.2f} stays below its target and rewards hardly count; "
-                "a lower --target-entropy or a fixed --alpha usually helps.",
+                f"alpha has grown to {row['alpha']:.3g} at step {row['env_steps']:,}, more than {TOO_HOT:g} times the "
+                f"largest reward ({reward:.3g}), as entropy {row['entropy']:.2f} stays below its target; rewards "
+                "hardly count any more, and a lower --target-entropy or a fixed --alpha usually helps.",
             )
 
     def episode(self, row: Row) -> None:

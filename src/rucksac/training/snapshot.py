@@ -49,7 +49,8 @@ def _decode(current: Any, value: Any) -> Any:
         current.bit_generator.state = value
         return current
     if isinstance(current, np.ndarray):
-        array = np.asarray(value, current.dtype)
+        with np.errstate(over="ignore"):  # what overflows is not finite
+            array = np.asarray(value, current.dtype)
         if array.shape != current.shape or not np.isfinite(array).all():
             raise ValueError(f"an array of state has shape {array.shape} or is not finite")
         return array
