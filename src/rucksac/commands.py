@@ -19,7 +19,7 @@ import tyro
 
 from rucksac.algorithm.recipes import RECIPES, recipe
 from rucksac.config import Config, flag, with_settings
-from rucksac.errors import UsageError
+from rucksac.errors import TrainingStopped, UsageError
 
 if TYPE_CHECKING:
     from rucksac.training.console import Console
@@ -191,11 +191,12 @@ class Plot:
     def run(self) -> int:
         """Plot."""
         from rucksac.tools.plot import plot
+        from rucksac.training.seeds import members
 
         if not self.runs:
             raise UsageError("plot needs at least one run; give the folder that `rucksac train` wrote")
         output = self.output or (self.runs[0] if len(self.runs) == 1 else Path()) / "curve.png"
-        for picture in plot(list(self.runs), output):
+        for picture in plot([each for run in self.runs for each in members(run) or [run]], output):
             print(picture)
         return 0
 
@@ -358,6 +359,8 @@ def _environment(run: Path, given: str | None) -> str:
 def _report(result: "Result", folder: Path, as_json: bool, console: "Console | None") -> int:
     if as_json:
         print(json.dumps({"run": str(folder), **result.summary}))
+    if not result.summary["saved"]:
+        raise TrainingStopped(f"all steps are done, but the last state could not be saved to {folder}")
     if console:
         console.note(_closing(result.summary, folder))
     return result.stop.exit_code
@@ -383,6 +386,8 @@ def _run_group(folder: Path, quiet: bool, as_json: bool) -> int:
 
 def _info_lines(found: dict[str, Any]) -> list[str]:
     state = "finished" if found["finished"] else "can go on with rucksac resume"
+    if not found["resumable"]:
+        state = "no checkpoint is whole, so it cannot go on"
     if found["training_process"]:
         state = f"being trained by process {found['training_process']}"
     lines = [

@@ -1,5 +1,6 @@
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 
@@ -37,8 +38,6 @@ def original(tmp_path_factory):
 @pytest.fixture
 def run(original, tmp_path):
     """A copy of that run, to be spoilt."""
-    import shutil
-
     shutil.copytree(original[0], tmp_path / "run")
     return tmp_path / "run"
 
@@ -311,7 +310,50 @@ def test_resume_refuses_fewer_steps_than_are_done(run):
     assert RunFolder.open(run).read_config()["settings"]["steps"] == 60
 
 
+def test_what_is_not_a_folder_is_no_checkpoint(run):
+    shutil.rmtree(newest(run))
+    (run / "checkpoints/000003-step-60").write_text("x")
+    assert restore(run)[1] == []
+    assert load_agent(run).grad_steps == 21
+
+
+def test_exchanged_checkpoints_are_noticed(run):
+    first, second = run / "checkpoints/000002-step-40", run / "checkpoints/000003-step-60"
+    first.rename(run / "other")
+    second.rename(first)
+    (run / "other").rename(second)
+    assert [each["problem"] for each in info(run)["checkpoints"]][:2] == ["run.json is that of another checkpoint"] * 2
+
+
+def test_lost_checkpoints_are_not_taken_for_a_beginning(run):
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(UsageError, match="has lost its checkpoints"):
+        rucksac.resume(run)
+
+
+def test_settings_changed_by_hand_are_named(run):
+    file = run / "config.json"
+    file.write_text(file.read_text().replace('"seed": 1', '"seed": 7'))
+    with pytest.raises(UsageError, match="config.json has --seed 7, but the run was trained with 1; put it back"):
+        rucksac.resume(run)
+
+
+def test_a_read_only_lock_is_a_sentence_and_no_hindrance_to_info(run):
+    (run / "lock").unlink()
+    (run / "lock").mkdir()
+    assert info(run)["whole"]
+    with pytest.raises(UsageError, match="cannot be written"):
+        rucksac.resume(run, steps=70)
+
+
+def test_a_lost_best_agent_is_replaced(run):
+    shutil.rmtree(next((run / "checkpoints").glob("best-*")))
+    rucksac.resume(run, steps=80)
+    assert rucksac.load(run, best=True).grad_steps == 61
+
+
 def test_a_shortened_log_is_told(run):
     (run / "metrics.csv").write_text("")
+    assert "metrics.csv is shorter" in info(run)["checkpoints"][0]["problem"]
     with pytest.raises(UsageError, match=r"metrics.csv is shorter than the checkpoint says"):
         resume_run(plan_of(run, steps=70), run, None)

@@ -225,6 +225,31 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_does_as_configured(tmp_path, 
     assert [row["env_steps"] for row in logs(tmp_path / "run")["metrics"]] == [str(step) for step in range(20, 241, 10)]
 
 
+def test_a_finished_run_of_several_environments_is_finished_when_resumed(tmp_path):
+    first = train_run(plan(envs=3, steps=40), tmp_path / "run", None)
+    assert first.summary["env_steps"] == 42
+    again = resume_run(plan_of(tmp_path / "run"), tmp_path / "run", None)
+    assert again.summary["finished"]
+    assert again.summary["grad_steps"] == first.summary["grad_steps"]
+
+
+def test_a_run_that_could_not_be_saved_at_all_does_not_call_itself_done(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import gymnasium, shutil\n"
+        "from gymnasium.envs.classic_control import PendulumEnv\n"
+        "class Vandal(PendulumEnv):\n"
+        "    def step(self, action):\n"
+        "        shutil.rmtree('run', ignore_errors=True)\n"
+        "        return super().step(action)\n"
+        "gymnasium.register('Vandal-v0', Vandal, max_episode_steps=20)\n"
+    )
+    flags = "mine:Vandal-v0 --steps 60 --warmup 40 --batch-size 32 --hidden 8 --threads 1 --compile never".split()
+    words = [*COMMAND, "train", *flags, "--if-saving-fails", "continue", "--run", "run"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.splitlines()[-1].endswith("the last state could not be saved to run")
+
+
 def test_a_folder_that_vanishes_stops_the_run_with_a_sentence(tmp_path):
     class Vandal(World):
         def step(self, action):

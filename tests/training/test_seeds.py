@@ -43,6 +43,11 @@ def test_seeds_side_by_side_are_the_runs_they_would_be_alone_also_when_stopped_i
     assert len(summary["final_returns"]) == 3
     subprocess.run([*COMMAND, "train", *FLAGS, "--seed", "2", "--threads", "1", "--run", alone, "--quiet"], check=True)
     assert logs(alone) == logs(group / "seed2")
+    plotted = subprocess.run([*COMMAND, "plot", group, "-o", tmp_path / "curve.png"], capture_output=True, check=True)
+    assert len(plotted.stdout.splitlines()) == 2
+    refused = subprocess.run([*COMMAND, "info", group], capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "holds several seeds; give one of them, such as" in refused.stderr
     first, second = (tensors_of(rucksac.load(run)) for run in (alone, group / "seed2"))
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 

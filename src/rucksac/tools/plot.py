@@ -65,7 +65,7 @@ def plot(runs: list[Path], output: Path) -> list[Path]:
         output.parent.mkdir(parents=True, exist_ok=True)
         _draw_returns(list(groups.values()), labels).savefig(output, dpi=144)
         _draw_inside(list(groups.values()), labels).savefig(inside, dpi=144)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise UsageError(f"{output} cannot be written ({error}); name a picture such as curve.png") from error
     return [output, inside]
 
@@ -87,7 +87,7 @@ def _columns(file: Path) -> Columns:
         with file.open(newline="") as stream:
             header, *rows = csv.reader(stream)
         values = np.array([[float(cell) for cell in row] for row in rows]).reshape(len(rows), len(header))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise UsageError(f"{file} cannot be read ({error}); was it written by rucksac?") from error
     if tuple(header) != expected:
         raise UsageError(f"{file} has the columns {', '.join(header)}, but must have {', '.join(expected)}")

@@ -10,7 +10,7 @@ from torch.utils import _pytree as pytree
 
 from rucksac.agent import Agent
 from rucksac.building import build
-from rucksac.config import Config
+from rucksac.config import Config, flag
 from rucksac.environments import reading
 from rucksac.environments.spaces import Spaces
 from rucksac.errors import UsageError
@@ -55,7 +55,16 @@ def read_agent(folder: Path, policy: nn.Module | None = None, critic: nn.Module 
 
 
 def restore_agent(agent: Agent, folder: Path) -> None:
-    """Copy the tensors saved in `folder` into `agent`; raise `ValueError` or the like when they are damaged."""
+    """Copy the tensors saved in `folder` into `agent`; raise `ValueError` or the like when they are damaged.
+
+    Raises `UsageError` when the agent has other settings than the saved one.
+    """
+    saved = Config.from_json(files.read_manifest(folder / "agent.json", KIND, VERSION, MIGRATIONS)["config"]).to_json()
+    for name, value in agent.config.to_json().items():
+        if name != "steps" and value != saved[name]:
+            raise UsageError(
+                f"config.json has {flag(name)} {value}, but the run was trained with {saved[name]}; put it back"
+            )
     load_tensors(agent, safetensors.torch.load(check_agent(folder)))
 
 

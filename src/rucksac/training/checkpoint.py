@@ -27,7 +27,7 @@ from rucksac.experience import segments
 from rucksac.experience.replay import Replay
 from rucksac.training import files, snapshot
 from rucksac.training.agent_file import check_agent, read_agent, restore_agent, save_agent
-from rucksac.training.parts import Training
+from rucksac.training.parts import Progress, Training
 
 KIND, VERSION = "rucksac-run", 1
 CHECKPOINT = re.compile(r"(\d{6,})-step-(\d+)")
@@ -71,6 +71,21 @@ def load_replay(run: Path, replay: Replay) -> None:
     _read_segments(run, files.read_manifest(_named(run, CHECKPOINT)[-1] / "run.json", KIND, VERSION, {}), replay)
 
 
+def _content(run: Path, folder: Path) -> dict[str, Any]:
+    """Return a checkpoint's run.json; raise `ValueError` when it belongs to another folder or a log has got shorter."""
+    content = files.read_manifest(folder / "run.json", KIND, VERSION, {})
+    if content["state"]["progress"]["env_steps"] != int(folder.name.split("-")[-1]):
+        raise ValueError("run.json is that of another checkpoint")
+    for name, size in content["logs"].items():
+        if not (files.SAFE_NAME.fullmatch(name) and isinstance(size, int) and size >= 0):
+            raise ValueError("the sizes of the logs make no sense")
+        if not (run / name).is_file() or (run / name).stat().st_size < size:
+            raise UsageError(
+                f"{run / name} is shorter than the checkpoint says; put the whole file back, or train anew"
+            )
+    return content
+
+
 def _read_segments(run: Path, content: dict[str, Any], replay: Replay) -> list[Segment]:
     replay.kind[:] = 0  # whatever a damaged checkpoint may have put there
     live = [Segment(**each) for each in content["segments"]]
@@ -98,11 +113,11 @@ def _problem(run: Path, folder: Path, best: bool) -> str | None:
     try:
         check_agent(folder)
         if not best:
-            content = files.read_manifest(folder / "run.json", KIND, VERSION, {})
+            content = _content(run, folder)
             files.read(folder, ACTIONS, content["actions"], LARGEST_ACTIONS)
             for each in (Segment(**values) for values in content["segments"]):
                 files.read(run / "replay", each.file, each.sha256, LARGEST_SEGMENT)
-    except UNREADABLE as error:
+    except (UsageError, *UNREADABLE) as error:
         return _short(error)
     return None
 
@@ -176,10 +191,11 @@ class Checkpoints:
                 logs = self.read(training, folder)
                 break
             except UNREADABLE as error:
-                notes.append(f"The checkpoint {folder.name} is damaged ({_short(error)}); using the one before it.")
+                notes.append(f"The checkpoint {folder.name} is damaged ({_short(error)}).")
         else:
-            reason = f" ({notes[0]})" if notes else ""
-            raise UsageError(f"{self.run} holds no whole checkpoint to resume from{reason}; train anew")
+            raise UsageError(f"{self.run} holds no whole checkpoint to resume from ({' '.join(notes)}); train anew")
+        if not _named(self.run, BEST):
+            training.progress.best = Progress().best  # it was lost; the next evaluation is the best one there is
         for damaged in _named(self.run, CHECKPOINT):
             if damaged.name > folder.name:
                 shutil.rmtree(damaged)
@@ -196,15 +212,13 @@ class Checkpoints:
 
     def read(self, training: Training, folder: Path) -> dict[str, int]:
         """Bring `training` to one checkpoint, its environments aside; raise one of `UNREADABLE` when damaged."""
-        content = files.read_manifest(folder / "run.json", KIND, VERSION, {})
+        content = _content(self.run, folder)
         restore_agent(training.agent, folder)
         live = _read_segments(self.run, content, training.replay)
         snapshot.restore(training, content["state"])
         segments.check(training.replay)
         _put_actions(training, safetensors.numpy.load(files.read(folder, ACTIONS, content["actions"], LARGEST_ACTIONS)))
         logs = content["logs"]
-        if not all(isinstance(size, int) and size >= 0 for size in logs.values()):
-            raise ValueError("the sizes of the logs make no sense")
         self._next = int(folder.name.split("-")[0]) + 1
         self._segments = live
         self._since = [max(0, written - 1) for written in training.replay.written]  # closing an episode touches it
@@ -282,7 +296,8 @@ def _paste(replay: Replay, arrays: dict[str, np.ndarray]) -> None:
 def _named(run: Path, pattern: re.Pattern[str]) -> list[Path]:
     """Return the checkpoints whose name fits, oldest first."""
     folder = run / "checkpoints"
-    found = [path for path in folder.iterdir() if pattern.fullmatch(path.name)] if folder.is_dir() else []
+    inside = list(folder.iterdir()) if folder.is_dir() else []
+    found = [path for path in inside if pattern.fullmatch(path.name) and path.is_dir() and not path.is_symlink()]
     return sorted(found, key=lambda path: [int(number) for number in pattern.fullmatch(path.name).groups()])  # type: ignore[union-attr]
 
 

@@ -33,7 +33,8 @@ class RunFolder:
     def create(cls, path: Path) -> "RunFolder":
         """Make the folder; raise `UsageError` when it already holds something or cannot be written."""
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise UsageError(f"{path} is already in use; give another --run, or remove it first")
+            go_on = f"go on with rucksac resume {path}, " if (path / "config.json").exists() else ""
+            raise UsageError(f"{path} is already in use; {go_on}give another --run, or remove it first")
         try:
             path.mkdir(parents=True, exist_ok=True)
             (path / "config.json").touch()
@@ -46,28 +47,35 @@ class RunFolder:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep other processes from training here; the lock ends with the process. Raises `UsageError` when taken."""
-        with (self.path / "lock").open("a+") as lock:
+        if process := self.occupant():
+            raise UsageError(
+                f"{self.path} is in use by process {process}, which trains there; wait for it or end it first"
+            )
+        try:
+            lock = (self.path / "lock").open("w")
+        except OSError as error:
+            raise UsageError(f"{self.path} cannot be written ({error.strerror}); make it writable first") from error
+        with lock:
             if fcntl:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    lock.seek(0)
-                    raise UsageError(
-                        f"{self.path} is in use by process {lock.read().strip()}, which trains there; wait for it or "
-                        "end it first"
-                    ) from None
-            lock.truncate(0)
+                except BlockingIOError:  # it came at the same moment
+                    raise UsageError(f"{self.path} is in use by another process; wait for it or end it first") from None
             lock.write(str(os.getpid()))
             lock.flush()
             yield
 
     def occupant(self) -> int | None:
         """Return the id of the process that trains here now, if any."""
-        try:
-            with self.alone():
-                return None
-        except UsageError:
-            return int((self.path / "lock").read_text() or 0)
+        file = self.path / "lock"
+        if not (fcntl and file.is_file()):
+            return None
+        with file.open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(lock.read(20) or 0)
+        return None
 
     def discard(self) -> None:
         """Remove what an unsuccessful start has written; a folder with a checkpoint stays."""
@@ -77,6 +85,8 @@ class RunFolder:
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
         """Return an existing run; raise `UsageError` when `path` is none."""
+        if members := sorted(path.glob("seed*/config.json")):
+            raise UsageError(f"{path} holds several seeds; give one of them, such as {members[0].parent}")
         if not (path / "config.json").is_file():
             raise UsageError(f"{path} is not the folder of a run; give one that `rucksac train` wrote")
         return cls(path)

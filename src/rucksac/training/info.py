@@ -1,5 +1,6 @@
 """What is in a run folder, how far the run is, and whether it is whole."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,14 @@ def info(run: Path) -> dict[str, Any]:
         "steps": steps,
         "env_steps": max(whole, default=0),
         "finished": max(whole, default=0) == steps,
-        "whole": all(each["problem"] is None for each in checkpoints) and bool(whole),
+        "whole": all(each["problem"] is None for each in checkpoints),
+        "resumable": bool(whole) or not checkpoints,
         "training_process": folder.occupant(),
         "checkpoints": checkpoints,
-        "bytes": sum(file.stat().st_size for file in run.rglob("*") if file.is_file()),
-        "bytes_of_replay": sum(file.stat().st_size for file in (run / "replay").glob("*")),
+        "bytes": _size(run.rglob("*")),
+        "bytes_of_replay": _size((run / "replay").glob("*")),
     }
+
+
+def _size(files: Iterable[Path]) -> int:
+    return sum(file.lstat().st_size for file in files if not file.is_dir())

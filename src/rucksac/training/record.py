@@ -77,6 +77,7 @@ class CsvRecorder:
             self._writers[name] = csv.DictWriter(self._files[name], columns, lineterminator="\n")
             if self._files[name].tell() == 0:
                 self._writers[name].writeheader()
+                self._files[name].flush()
 
     def sizes(self) -> dict[str, int]:
         """Return the bytes of each file by its name, once they are safely on disk."""

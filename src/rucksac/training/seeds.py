@@ -51,7 +51,7 @@ def parse_seeds(text: str) -> list[int]:
 
 def is_group(folder: Path) -> bool:
     """Return whether this is the common folder of several seeds."""
-    return not (folder / "config.json").exists() and bool(_members(folder))
+    return not (folder / "config.json").exists() and bool(members(folder))
 
 
 def prepare_group(env: str, config: Config, recipe: str, folder: Path, seeds: list[int]) -> None:
@@ -77,7 +77,7 @@ def prepare_group(env: str, config: Config, recipe: str, folder: Path, seeds: li
 
 def extend_group(folder: Path, steps: int) -> None:
     """Let every seed train for so many steps in all."""
-    for path in _members(folder):
+    for path in members(folder):
         member = RunFolder.open(path)
         saved = member.read_config()
         config = with_settings(Config.from_json(saved["settings"]), {"steps": steps})
@@ -136,7 +136,7 @@ class Group:
         self.folder, self.quiet = folder, quiet
         self._out = RichConsole(stderr=True, highlight=False, soft_wrap=True)
         self.members = []
-        for path in _members(folder):
+        for path in members(folder):
             saved = RunFolder.open(path).read_config()
             config = Config.from_json(saved["settings"])
             threads = saved["derived"].get("threads", 1)
@@ -233,7 +233,8 @@ class Group:
             self._out.print(text, markup=False)
 
 
-def _members(folder: Path) -> list[Path]:
+def members(folder: Path) -> list[Path]:
+    """Return the folders of the seeds in a common folder, none when it is not one."""
     found = [path for path in folder.iterdir() if SEED_FOLDER.fullmatch(path.name)] if folder.is_dir() else []
     return sorted(found, key=lambda path: int(path.name.removeprefix("seed")))
 

@@ -147,6 +147,7 @@ class _Run:
 
     def __init__(self, plan: Plan, path: Path | None, console: Console | None) -> None:
         self.plan, self.config, self.path, self.console = plan, plan.config, path, console
+        self.saved = True  # whether the last attempt to save went well
         self.threads = plan.threads or plan.config.threads or _threads_for(plan.config)
 
     def go(self, resuming: bool) -> Result:
@@ -165,12 +166,14 @@ class _Run:
             notes: list[str] = []
             if self.checkpoints and self.checkpoints.exist():  # a run killed before its first one starts again
                 sizes, notes = self.checkpoints.restore(training)
-                if progress.env_steps > self.config.steps:
+                if progress.env_steps >= self.config.steps + self.config.envs:
                     raise UsageError(
                         f"{self.path} has {progress.env_steps:,} steps behind it, but --steps is "
                         f"{self.config.steps:,}; give more"
                     )
             else:
+                if self.path and (self.path / "replay").exists() and not (self.path / "checkpoints").exists():
+                    raise UsageError(f"{self.path} has lost its checkpoints; put them back, or train anew elsewhere")
                 training.rollout.start()
             if folder:
                 derived = {"target_entropy": agent.algorithm.target_entropy, "threads": self.threads}
@@ -202,7 +205,7 @@ class _Run:
                 lambda batch: divergence(agent, batch, progress.env_steps, self.path),
                 lap,
             )
-        summary = _summary(training, stop)
+        summary = {**_summary(training, stop), "saved": self.saved}
         if folder:
             with self._saving("summary.json"):
                 folder.write_summary(summary)
@@ -241,8 +244,10 @@ class _Run:
                     "last checkpoint, if there was one, is from before. Smaller rewards or a smaller --lr usually help"
                 )
         if self.checkpoints and self.csv:
+            self.saved = False
             with self._saving("a checkpoint"):
                 self.checkpoints.save(training, self.csv.sizes())
+                self.saved = True
 
     @contextmanager
     def _saving(self, what: str) -> Iterator[None]:
