@@ -106,6 +106,11 @@ def test_info_tells_how_far_a_run_is_and_whether_it_is_whole(runs, tmp_path):
     assert spoilt.returncode == 1
     assert f"{file.name} is not the file that was saved" in spoilt.stdout
     assert "300 of 300 steps" not in spoilt.stdout
+    config = tmp_path / "run/config.json"
+    config.write_text(config.read_text().replace('"steps": 300', '"steps": "many"'))
+    refused = rucksac("info", tmp_path / "run")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("rucksac: --steps is 'many', but must be")
 
 
 def test_plot_writes_two_pictures(runs, tmp_path):

@@ -360,7 +360,7 @@ def _report(result: "Result", folder: Path, as_json: bool, console: "Console | N
     if as_json:
         print(json.dumps({"run": str(folder), **result.summary}))
     if not result.summary["saved"]:
-        raise TrainingStopped(f"all steps are done, but the last state could not be saved to {folder}")
+        raise TrainingStopped(f"it is over, but the last state could not be saved to {folder}")
     if console:
         console.note(_closing(result.summary, folder))
     return result.stop.exit_code
@@ -379,8 +379,7 @@ def _run_group(folder: Path, quiet: bool, as_json: bool) -> int:
         if over := summary["over_seeds"]:
             low, high = over["ci95"]
             print(f"mean over seeds {over['mean']:.1f}, 95 % interval {low:.1f} to {high:.1f}")
-        members = " ".join(shlex.quote(str(folder / seed)) for seed in summary["seeds"])
-        print(f"Next:  rucksac {'plot ' + members if code == 0 else 'resume ' + shlex.quote(str(folder))}")
+        print(f"Next:  rucksac {'plot' if code == 0 else 'resume'} {shlex.quote(str(folder))}")
     return code
 
 

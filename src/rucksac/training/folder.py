@@ -20,6 +20,7 @@ try:
 except ImportError:  # not on Windows; there nothing keeps two processes out of one folder
     fcntl = None  # type: ignore[assignment]
 
+MOST_THREADS = 1024
 PACKAGES = ("rucksac", "torch", "numpy", "gymnasium", "mujoco")
 
 
@@ -132,6 +133,12 @@ class RunFolder:
         if not isinstance(values, dict) or any(key not in values for key in keys) or not _plain(values):
             raise UsageError(f"{self.path / name} is damaged or foreign: it must name {', '.join(keys)}")
         return values
+
+
+def threads_of(saved: dict[str, Any]) -> int | None:
+    """Return the number of threads that config.json says the run had, None when it says nothing sensible."""
+    threads = saved["derived"].get("threads")
+    return threads if isinstance(threads, int) and 1 <= threads <= MOST_THREADS else None
 
 
 def _plain(values: dict[str, Any]) -> bool:

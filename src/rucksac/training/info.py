@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from rucksac.config import Config
 from rucksac.training.checkpoint import examine
 from rucksac.training.folder import RunFolder
 
@@ -14,15 +15,15 @@ def info(run: Path) -> dict[str, Any]:
     saved = folder.read_config()
     checkpoints = examine(run)
     whole = [each["env_steps"] for each in checkpoints if not (each["best"] or each["problem"])]
-    steps = saved["settings"].get("steps")
+    config, env_steps = Config.from_json(saved["settings"]), max(whole, default=0)
     return {
         "run": str(run),
         "environment": saved["environment"],
         "recipe": saved["recipe"],
-        "seed": saved["settings"].get("seed"),
-        "steps": steps,
-        "env_steps": max(whole, default=0),
-        "finished": max(whole, default=0) == steps,
+        "seed": config.seed,
+        "steps": config.steps,
+        "env_steps": env_steps,
+        "finished": env_steps >= config.steps,
         "whole": all(each["problem"] is None for each in checkpoints),
         "resumable": bool(whole) or not checkpoints,
         "training_process": folder.occupant(),

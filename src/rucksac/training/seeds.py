@@ -28,7 +28,7 @@ from rucksac.errors import UsageError
 from rucksac.experience.replay import Replay
 from rucksac.resources import available_memory, available_threads
 from rucksac.stats import summarise
-from rucksac.training.folder import RunFolder
+from rucksac.training.folder import RunFolder, threads_of
 from rucksac.training.stopping import StopRequest, stop_on_signals
 
 SEED_FOLDER = re.compile(r"seed(\d+)")
@@ -139,11 +139,10 @@ class Group:
         for path in members(folder):
             saved = RunFolder.open(path).read_config()
             config = Config.from_json(saved["settings"])
-            threads = saved["derived"].get("threads", 1)
-            member = _Member(path, threads if isinstance(threads, int) else 1, config.steps)
+            member = _Member(path, threads_of(saved) or 1, config.steps)
             if (path / "summary.json").exists():
                 summary = RunFolder.open(path).read_summary()
-                member.state = "done" if summary.get("finished") and summary["env_steps"] == config.steps else "waiting"
+                member.state = "done" if summary.get("finished") and summary["env_steps"] >= config.steps else "waiting"
             self.members.append(member)
 
     def run(self) -> tuple[dict[str, Any], int]:

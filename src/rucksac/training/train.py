@@ -30,7 +30,7 @@ from rucksac.training.checkpoint import Checkpoints
 from rucksac.training.console import Console
 from rucksac.training.diagnosis import Watchdog, divergence
 from rucksac.training.evaluate import Evaluation, evaluate
-from rucksac.training.folder import RunFolder
+from rucksac.training.folder import RunFolder, threads_of
 from rucksac.training.parts import Progress, Training
 from rucksac.training.record import CsvRecorder, Recorders, evaluation_at
 from rucksac.training.stopping import StopRequest, stop_on_signals
@@ -114,8 +114,7 @@ def plan_of(
     config = Config.from_json(saved["settings"])
     if steps is not None:
         config = with_settings(config, {"steps": steps})
-    threads = saved["derived"].get("threads")
-    return Plan(source, config, saved["recipe"], policy, critic, threads if isinstance(threads, int) else None)
+    return Plan(source, config, saved["recipe"], policy, critic, threads_of(saved))
 
 
 def train_run(plan: Plan, path: Path | None, console: Console | None) -> Result:
