@@ -12,11 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from gymnasium.spaces import Box
 
-from rucksac.building import build
+from rucksac.building import build, compile_agent
 from rucksac.compilation import computing
 from rucksac.config import Config
-from rucksac.environments.spaces import Spaces
+from rucksac.environments.spaces import Continuous, Spaces
 from rucksac.experience.replay import Replay
 from rucksac.experience.sampling import UniformSampler
 from rucksac.resources import available_threads
@@ -49,17 +50,19 @@ def main() -> None:
     while len(replay) < ROWS - ROWS // 1000 - 2:
         add()
     sampler = UniformSampler(replay, 256, 0.99, generator)
-    spaces = Spaces((OBS,), (ACTION,), np.dtype(np.float32), -np.ones(ACTION), np.ones(ACTION))
+    spaces = Spaces(
+        Box(-np.inf, np.inf, (OBS,)), Continuous((ACTION,), np.dtype(np.float32), -np.ones(ACTION), np.ones(ACTION))
+    )
     one = generator.standard_normal((1, OBS)).astype(np.float32)
     with computing(available_threads()):
         eager, compiled = (build(Config(compile=mode), spaces) for mode in ("never", "auto"))
-        assert compiled.compile() is None
+        assert compile_agent(compiled) is None
         measured = {
             "add one transition": adding,
             "draw 256 of 1,000,000": rounds(sampler.sample),
             "act on one observation, compiled": rounds(lambda: compiled.act(one)),
             "act on one observation, uncompiled": rounds(lambda: eager.act(one)),
-            "map one action to the environment": rounds(lambda: spaces.to_env(action)),
+            "map one action to the environment": rounds(lambda: spaces.actions.to_env(action)),
             "flatten one observation": rounds(lambda: spaces.flatten(obs[0])),
         }
     with (Path(__file__).parent / "results/parts.csv").open("w", newline="") as stream:

@@ -16,9 +16,8 @@ import numpy as np
 from rucksac.building import build
 from rucksac.config import Config
 from rucksac.environments.making import make
-from rucksac.environments.reading import spaces_of
+from rucksac.environments.opening import lanes_of
 from rucksac.environments.rollout import Rollout
-from rucksac.environments.spaces import Door
 from rucksac.experience.replay import Replay
 from rucksac.experience.sampling import UniformSampler
 from rucksac.training.checkpoint import Checkpoints
@@ -33,11 +32,11 @@ def peak_mib() -> float:
 
 def main() -> None:
     """Measure and write."""
-    env = make("HalfCheetah-v5")
-    spaces = spaces_of(env)
+    lanes = lanes_of(Config(), make("HalfCheetah-v5", Config()))
+    spaces = lanes.spaces
     agent = build(Config(), spaces)
     replay = Replay(ROWS, 1, spaces.obs_size, spaces.action_size)
-    rollout = Rollout([Door(env, spaces)], seed=1)
+    rollout = Rollout(lanes, seed=1)
     rollout.start()
     generator = np.random.default_rng(0)
     obs = generator.standard_normal((2, spaces.obs_size)).astype(np.float32)
@@ -58,7 +57,7 @@ def main() -> None:
             extra = round(peak_mib() - before, 1)
             rows.append({"save": number, "what": what, "milliseconds": round(milliseconds, 1), "extra_mib": extra})
             print(rows[-1], flush=True)
-    env.close()
+    lanes.close()
     with (Path(__file__).parent / "results/saving.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
         writer.writeheader()

@@ -1,57 +1,93 @@
-"""From settings to an agent: networks made and initialised, or a person's own ones checked."""
+"""From settings to an agent: networks made and initialised, or a person's own ones checked; then native code."""
 
-import math
-from typing import cast
+from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import nn
 
 from rucksac.agent import Agent
+from rucksac.algorithm.categorical import Categorical
 from rucksac.algorithm.initialisation import initialise
 from rucksac.algorithm.networks import MLP, Critics, Dense
 from rucksac.algorithm.policies import SquashedGaussian
-from rucksac.algorithm.update import SAC
+from rucksac.algorithm.update import SAC, Batch
+from rucksac.compilation import CompilerMissing, compile_ahead
 from rucksac.config import Config
+from rucksac.environments.choices import Choices
 from rucksac.environments.spaces import Spaces
 from rucksac.errors import UsageError
+from rucksac.normalisation import Normaliser
 from rucksac.streams import Stream, integer
-
-MAX_ENTROPY_PER_DIMENSION = math.log(2.0)  # of the uniform density on [-1, 1], in nats
 
 
 def build(config: Config, spaces: Spaces, policy: nn.Module | None = None, critic: nn.Module | None = None) -> Agent:
     """Return a fresh agent.
 
-    `policy` and `critic` may be your own modules: policy (B, O) -> (B, 2A), critic (B, O), (B, A) -> (N, B). They are
-    trained in place by their parameters. Raises `UsageError` when they do not fit or have buffers, and when the target
-    entropy is out of reach.
+    `policy` and `critic` may be your own modules: policy (B, O) -> (B, 2A), critic (B, O), (B, A) -> (N, B); for
+    discrete actions policy (B, O) -> (B, A), critic (B, O) -> (N, B, A). They are trained in place by their parameters.
+    Raises `UsageError` when they do not fit or have buffers, and when the target entropy is out of reach.
     """
     default_networks = policy is None and critic is None
     if config.precision != "fp32" and not default_networks:
         raise UsageError(
             "--precision is for rucksac's own networks; leave it at fp32 and choose the precision inside your modules"
         )
+    discrete = isinstance(spaces.actions, Choices)
+    distribution = Categorical if discrete else SquashedGaussian
     weights = torch.Generator().manual_seed(integer(config.seed, Stream.INITIALISATION))
-    outputs = SquashedGaussian.outputs(spaces.action_size)
+    obs_size, action_size = spaces.obs_size, spaces.action_size
+    outputs = distribution.outputs(action_size)
     if policy is None:
-        policy = MLP(spaces.obs_size, config.hidden, outputs, config.activation)
-        _set_precision(policy, config)
-        initialise(policy, config.initialisation, weights)
+        policy = MLP(obs_size, config.hidden, outputs, config.activation)
+        _prepare(policy, config, weights)
     if critic is None:
-        critic = Critics(spaces.obs_size, spaces.action_size, config.hidden, config.activation, config.critics)
-        _set_precision(critic.mlp, config)
-        initialise(critic, config.initialisation, weights)
-    obs, action = torch.zeros(3, spaces.obs_size), torch.zeros(3, spaces.action_size)
+        if discrete:
+            critic = MLP(obs_size, config.hidden, action_size, config.activation, config.critics)
+        else:
+            critic = Critics(obs_size, action_size, config.hidden, config.activation, config.critics)
+        _prepare(critic, config, weights)
+    obs, action = torch.zeros(3, obs_size), torch.zeros(3, action_size)
     _check("policy", policy, (obs,), (3, outputs))
-    _check("critic", critic, (obs, action), (config.critics, 3))
-    algorithm = SAC(policy.requires_grad_(False), critic.requires_grad_(False), _target_entropy(config, spaces))
-    return Agent(config, spaces, algorithm, default_networks)
+    if discrete:
+        _check("critic", critic, (obs,), (config.critics, 3, action_size))
+    else:
+        _check("critic", critic, (obs, action), (config.critics, 3))
+    target_entropy = _target_entropy(config, *distribution.entropies(action_size))
+    algorithm = SAC(policy.requires_grad_(False), critic.requires_grad_(False), target_entropy, distribution)
+    normaliser = None
+    if config.normalise_observations or config.normalise_rewards:
+        what = config.normalise_observations, config.normalise_rewards
+        normaliser = Normaliser(obs_size, config.envs, config.gamma, *what)
+    return Agent(config, spaces, algorithm, normaliser, default_networks)
 
 
-def _set_precision(mlp: MLP, config: Config) -> None:
-    """Round only the products between hidden layers: what comes in and goes out keeps its own precision."""
-    for layer in list(mlp.layers)[1:-1]:
-        cast(Dense, layer).product = torch.bfloat16 if config.precision == "bf16" else None
+def compile_agent(agent: Agent) -> str | None:
+    """Compile the agent's step and acting to native code; return None, or in a few words why they stay as they are."""
+    if agent.config.compile == "never":
+        return "--compile never was given"
+    rows, envs = agent.config.batch_size, agent.config.envs
+    obs, action = agent.spaces.obs_size, agent.spaces.action_size
+    batch = Batch(*map(torch.zeros, ((rows, obs), (rows, action), (rows,), (rows,), (rows, obs))))
+    some = agent.act_arguments(*(np.zeros((envs, size), np.float32) for size in (obs, action)))
+    try:
+        agent.act_function = compile_ahead(agent.act_in_order, some)
+        agent.step_function = compile_ahead(agent.step_in_place, agent.step_arguments(batch))
+    except CompilerMissing as error:
+        return str(error)
+    return None
+
+
+def _prepare(network: nn.Module, config: Config, weights: torch.Generator) -> None:
+    initialise(network, config.initialisation, weights)
+    for layer in _between_hidden_layers(network):  # what comes in and goes out keeps its own precision
+        layer.product = torch.bfloat16 if config.precision == "bf16" else None
+
+
+def _between_hidden_layers(network: nn.Module) -> Iterator[Dense]:
+    for module in network.modules():
+        if isinstance(module, MLP):
+            yield from (layer for layer in list(module.layers)[1:-1] if isinstance(layer, Dense))
 
 
 def _check(name: str, network: nn.Module, inputs: tuple[torch.Tensor, ...], shape: tuple[int, ...]) -> None:
@@ -65,14 +101,13 @@ def _check(name: str, network: nn.Module, inputs: tuple[torch.Tensor, ...], shap
         raise UsageError(f"the {name} returned shape {given} for a batch of 3, but must return {shape}")
 
 
-def _target_entropy(config: Config, spaces: Spaces) -> float | None:
+def _target_entropy(config: Config, lowest: float, usual: float, highest: float) -> float | None:
     if config.alpha != "learned":
         return None
-    target = -float(spaces.action_size) if config.target_entropy is None else config.target_entropy
-    highest = spaces.action_size * MAX_ENTROPY_PER_DIMENSION
-    if target >= highest:
+    target = usual if config.target_entropy is None else config.target_entropy
+    if not lowest < target < highest:
         raise UsageError(
-            f"--target-entropy is {target:g}, but a policy on [-1, 1]^{spaces.action_size} has less than "
-            f"{highest:.3f} nats; give a smaller one, such as {-spaces.action_size}"
+            f"--target-entropy is {target:g}, but the entropy of a policy over these actions lies between {lowest:g} "
+            f"and {highest:.3f} nats; give one in between, such as {usual:.3g}"
         )
     return target

@@ -55,8 +55,28 @@ class Config:
     """First value of a learned temperature."""
     target_entropy: float | None = None
     """Entropy that a learned temperature aims at, in nats of the [-1, 1] action; minus the action size if not given."""
+    normalise_observations: bool = False
+    """Scale observations by the mean and spread of all seen so far."""
+    normalise_rewards: bool = False
+    """Divide rewards by the spread of discounted returns so far; what is logged stays as it is."""
+    env_args: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """What the environment is made with; on the command line --env.NAME VALUE."""
+    frame_skip: int = 1
+    """Environment steps for which each action is repeated; all of them count as one, rewards added."""
+    time_limit: int | None = None
+    """Steps after which an episode is cut off, in place of the environment's own limit."""
+    action_low: tuple[float, ...] | None = None
+    """Lower bounds of the actions, one for all dimensions or one each; the environment's own if not given."""
+    action_high: tuple[float, ...] | None = None
+    """Upper bounds of the actions, likewise."""
     envs: int = 1
     """Environments that act side by side; every clock still counts each of their steps."""
+    workers: int = 0
+    """Processes that share the environments among them; 0 keeps them in the process that learns."""
+    env_timeout: float = 60.0
+    """Seconds that a worker's environment may take for one answer before it counts as hanging."""
+    restarts: int = 3
+    """How often in a run a worker's environment that failed is made anew before the run stops."""
     utd: float = 1.0
     """Gradient steps per environment step (update-to-data ratio)."""
     precision: Precision = "fp32"
@@ -90,6 +110,10 @@ class Config:
                 f"the warm-up stores {self.warmup} transitions, fewer than one batch of {self.batch_size}; "
                 f"use --warmup {self.batch_size} or more, --batch-size {self.warmup} or less, or --warmup 0"
             )
+        if self.workers > self.envs:
+            raise UsageError(
+                f"--workers is {self.workers} for {self.envs} environments; give at most as many, or more --envs"
+            )
         if self.buffer_size < 2 * self.envs:
             raise UsageError(
                 f"{self.envs} environments do not fit a replay memory of {self.buffer_size} rows, two each at least; "
@@ -103,15 +127,17 @@ class Config:
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
-        return {**dataclasses.asdict(self), "hidden": list(self.hidden)}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(self).items()}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Config":
-        """Return the settings that `to_json` gave; raise `UsageError` when names or values do not fit."""
-        names = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(values, dict) or set(values) != names:
-            raise UsageError(f"the settings must name exactly {', '.join(sorted(names))}")
-        return cls(**values)
+        """Return the settings that `to_json` gave; raise `UsageError` when names or values do not fit.
+
+        What is missing was written before there was such a setting, and did what its default does.
+        """
+        if not isinstance(values, dict):
+            raise UsageError(f"the settings are {type(values).__name__}, but must be a table")
+        return with_settings(cls(), values)
 
 
 def with_settings(config: Config, settings: dict[str, Any]) -> Config:
@@ -156,6 +182,14 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
 
 
+def _is_json(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_json(each) for key, each in value.items())
+    if isinstance(value, list):
+        return all(map(_is_json, value))
+    return value is None or isinstance(value, str | bool) or _is_number(value)
+
+
 def _plain(value: Any) -> Any:
     """Return numbers and lists of any library as Python's own."""
     if isinstance(value, list | tuple):
@@ -169,6 +203,11 @@ _WIDTHS: Rule = (
     "one or more whole numbers from 1 to 16384, such as 256 256",
     lambda value: isinstance(value, tuple) and bool(value) and all(_is_int(w) and 1 <= w <= 16_384 for w in value),
 )
+_BOUNDS: Rule = (
+    "one or more numbers, such as -1 1",
+    lambda value: isinstance(value, tuple) and bool(value) and all(_is_number(each) for each in value),
+)
+_FLAG: Rule = ("true or false", lambda value: isinstance(value, bool))
 _RULES: dict[str, Rule] = {
     "steps": _whole(1),
     "seed": _whole(0),
@@ -186,7 +225,17 @@ _RULES: dict[str, Rule] = {
     "alpha": _or("learned", _between(1e-30, 1e30)),
     "initial_alpha": _between(1e-30, 1e30),
     "target_entropy": _or(None, _between(-1e6, 1e6)),
+    "normalise_observations": _FLAG,
+    "normalise_rewards": _FLAG,
+    "env_args": ("a table of names and plain values", lambda value: isinstance(value, dict) and _is_json(value)),
+    "frame_skip": _whole(1, 10_000),
+    "time_limit": _or(None, _whole(1)),
+    "action_low": _or(None, _BOUNDS),
+    "action_high": _or(None, _BOUNDS),
     "envs": _whole(1, 10_000),
+    "workers": _whole(0, 10_000),
+    "env_timeout": _between(1e-3, 1e9),
+    "restarts": _whole(0),
     "utd": _between(1e-6, 1e3),
     "precision": _choice(Precision),
     "compile": _choice(Compile),

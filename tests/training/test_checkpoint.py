@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import rucksac
 from rucksac.building import build
 from rucksac.environments.making import make
-from rucksac.environments.reading import spaces_of
+from rucksac.environments.opening import lanes_of
 from rucksac.errors import UsageError
 from rucksac.training import files
 from rucksac.training.agent_file import load_tensors, tensors_of
@@ -49,9 +49,8 @@ def newest(run):
 def fresh_training(run):
     """What `resume` restores into."""
     plan = plan_of(run)
-    env = make(plan.env)
-    agent = build(plan.config, spaces_of(env))
-    return prepare(agent, [env], Progress())
+    lanes = lanes_of(plan.config, make(plan.env, plan.config))
+    return prepare(build(plan.config, lanes.spaces), lanes, Progress())
 
 
 def restore(run):
@@ -129,7 +128,11 @@ def rewrite(file, **changes):
     files.write_manifest(file, {**content(file), **changes})
 
 
-FOREIGN_SPACES = {"obs_shape": [9], "action_shape": [2], "action_dtype": "float32", "low": [0, 0], "high": [1, 1]}
+BOUNDS = {"dtype": "float32", "low": [0, 0], "high": [1, 1]}
+FOREIGN_SPACES = {
+    "observation": {"kind": "Box", "shape": [9]},
+    "action": {"kind": "Continuous", "shape": [2], **BOUNDS},
+}
 
 
 @pytest.mark.parametrize(
@@ -142,9 +145,9 @@ FOREIGN_SPACES = {"obs_shape": [9], "action_shape": [2], "action_dtype": "float3
         (lambda file: rewrite(file, version=99), "format version 99"),
         (lambda file: rewrite(file, format="other"), "another format"),
         (lambda file: rewrite(file, sha256="0" * 64), "not the file that was saved"),
-        (lambda file: rewrite(file, config={}), "must name exactly"),
+        (lambda file: rewrite(file, config={"shoe_size": 43}), "there is no setting 'shoe_size'"),
         (lambda file: rewrite(file, spaces=FOREIGN_SPACES), "but must be|larger networks"),
-        (lambda file: rewrite(file, spaces={"obs_shape": "x"}), "damaged or foreign"),
+        (lambda file: rewrite(file, spaces={"observation": "x"}), "damaged or foreign"),
         (lambda file: rewrite(file, grad_steps="__import__('os').system('true')"), "damaged or foreign"),
         (
             lambda file: rewrite(file, config={**content(file)["config"], "hidden": [16384] * 40, "critics": 100}),
@@ -278,12 +281,14 @@ def test_tensors_of_another_shape_are_refused(original):
         load_tensors(agent, {**tensors, name: torch.full_like(tensors[name], torch.nan)})
 
 
-def test_an_agent_of_format_version_1_is_read(run):
+@pytest.mark.parametrize("version", [1, 2])
+def test_agents_of_older_formats_are_read(run, version):
     file = newest(run) / "agent.json"
     old = content(file)
-    for name in ("envs", "keep", "if_saving_fails"):
+    for name in ("envs", "keep", "if_saving_fails", "workers"):
         del old["config"][name]
-    files.write_manifest(file, {**old, "version": 1})
+    old["spaces"] = {"obs_shape": [3], "action_shape": [1], "action_dtype": "float32", "low": [-2.0], "high": [2.0]}
+    files.write_manifest(file, {**old, "version": version})
     agent = load_agent(run)
     assert agent.grad_steps == 41
     assert agent.config.envs == 1

@@ -120,11 +120,11 @@ def test_a_used_folder_is_refused_and_left_as_it_was(tmp_path):
 
 
 def test_refusals_come_before_any_folder_exists(tmp_path):
-    for env, says in ((lambda: 3, "gymnasium.Env"), ("CartPole-v1", "Box"), (World(), "an id or a function")):
+    for env, says in ((lambda: 3, "gymnasium.Env"), (World(), "an id or a function")):
         with pytest.raises(UsageError, match=says):
             train_run(Plan(env, config(), "sac"), tmp_path / "run", None)
         assert not (tmp_path / "run").exists()
-    with pytest.raises(UsageError, match="less than 0.693 nats"):
+    with pytest.raises(UsageError, match="lies between -inf and 0.693 nats"):
         train_run(Plan("Pendulum-v1", config(target_entropy=0.7), "sac"), tmp_path / "run", None)
     assert not (tmp_path / "run").exists()
 
@@ -199,7 +199,7 @@ def test_predict_takes_one_observation_or_a_batch_and_speaks_the_environments_un
     samples = np.array([agent.predict(np.zeros(3), deterministic=False)[0] for _ in range(200)])
     assert samples.std() > 0.1
     assert 1.0 < np.abs(samples).max() <= 2.0
-    with pytest.raises(UsageError, match=r"shape \(4,\), but must be \(3,\)"):
+    with pytest.raises(UsageError, match=r"shape \(4,\).* must be numbers of shape \(3,\)"):
         agent.predict(np.zeros(4))
 
 

@@ -1,5 +1,10 @@
-"""How a network's output becomes actions: K weighted candidates per state with their log-probabilities."""
+"""How a network's output becomes actions: K weighted candidates per state with their log-probabilities.
 
+A policy also knows how the critics judge its candidates, so that the step is the same lines for all of them.
+"""
+
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -8,12 +13,13 @@ from torch import Tensor
 from rucksac.algorithm import equations
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
+Critic = Callable[..., Tensor]
 
 
 class Candidates(NamedTuple):
     """What a policy proposes in each state; see the table in `equations`."""
 
-    action: Tensor  # (B, A) for K = 1
+    action: Tensor | None  # (B, A) for K = 1; None where the candidates are simply all K actions
     log_prob: Tensor  # (B, K), nats
     weight: Tensor  # (B, K), sums to 1 over K
 
@@ -30,14 +36,33 @@ class SquashedGaussian:
         return 2 * action_size
 
     @staticmethod
+    def entropies(action_size: int) -> tuple[float, float, float]:
+        """Return lowest, usual target ([2] App. D: -A) and highest entropy (of the uniform density), in nats."""
+        return -math.inf, -float(action_size), action_size * math.log(2.0)
+
+    @staticmethod
     def candidates(output: Tensor, noise: Tensor) -> Candidates:
         """Return one reparameterised sample per state; output (B, 2A), noise (B, A) standard normal."""
-        mean, log_std = output.chunk(2, -1)
-        action, log_prob = equations.squashed_gaussian(mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX), noise)
+        action, log_prob = SquashedGaussian._sample(output, noise)
         log_prob = log_prob.unsqueeze(-1)
         return Candidates(action, log_prob, torch.ones_like(log_prob))
 
     @staticmethod
     def sample(output: Tensor, noise: Tensor) -> Tensor:
-        """Return the sampled actions alone, (B, A); without noise they are the deterministic ones, tanh(mean)."""
-        return SquashedGaussian.candidates(output, noise).action
+        """Return the sampled actions alone, (B, A); noise of zeros gives the deterministic ones, tanh(mean)."""
+        return SquashedGaussian._sample(output, noise)[0]
+
+    @staticmethod
+    def value_of_candidates(critic: Critic, obs: Tensor, candidates: Candidates) -> Tensor:
+        """Return what N critics (B, O), (B, A) -> (N, B) say of every candidate, (N, B, K)."""
+        return critic(obs, candidates.action).unsqueeze(-1)
+
+    @staticmethod
+    def value_of_taken(critic: Critic, obs: Tensor, action: Tensor) -> Tensor:
+        """Return what the N critics say of the actions taken, (B, A) -> (N, B)."""
+        return critic(obs, action)
+
+    @staticmethod
+    def _sample(output: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_std = output.chunk(2, -1)
+        return equations.squashed_gaussian(mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX), noise)

@@ -14,7 +14,8 @@ from torch.func import functional_call, grad_and_value
 from torch.utils import _pytree as pytree
 
 from rucksac.algorithm import equations
-from rucksac.algorithm.policies import Candidates, SquashedGaussian
+from rucksac.algorithm.categorical import Categorical
+from rucksac.algorithm.policies import Candidates, Critic, SquashedGaussian
 
 Parameters = dict[str, Tensor]
 METRICS = ("critic_loss", "policy_loss", "temperature_loss", "alpha", "entropy", "q", "target_q")
@@ -80,9 +81,9 @@ class SAC:
     """The parts of the step that do not change while learning. `target_entropy` None keeps alpha fixed."""
 
     policy: nn.Module  # (B, O) -> what the distribution needs
-    critic: nn.Module  # (B, O), (B, A) -> (N, B)
+    critic: nn.Module  # as the distribution asks it
     target_entropy: float | None
-    distribution: type[SquashedGaussian] = SquashedGaussian
+    distribution: type[SquashedGaussian] | type[Categorical] = SquashedGaussian
 
     def start(self, alpha: float) -> State:
         """Return the state before the first step: the networks' own parameters, targets copied from the critics."""
@@ -105,19 +106,22 @@ class SAC:
         """
         alpha = state.alpha
 
-        def q(critic: Parameters, obs: Tensor, action: Tensor) -> Tensor:
-            return functional_call(self.critic, critic, (obs, action))
+        distribution = self.distribution
+
+        def critics(parameters: Parameters) -> Critic:
+            return lambda *inputs: functional_call(self.critic, parameters, inputs)
 
         def candidates(policy: Parameters, obs: Tensor, noise: Tensor) -> Candidates:
-            return self.distribution.candidates(functional_call(self.policy, policy, (obs,)), noise)
+            return distribution.candidates(functional_call(self.policy, policy, (obs,)), noise)
 
         following = candidates(state.policy.value, batch.next_obs, noise[0])
-        next_q = equations.pessimistic(q(state.target, batch.next_obs, following.action)).unsqueeze(-1)
+        answers = distribution.value_of_candidates(critics(state.target), batch.next_obs, following)
+        next_q = equations.pessimistic(answers)
         next_value = equations.soft_value(next_q, following.log_prob, following.weight, alpha)
         target_q = equations.td_target(batch.reward, batch.discount, next_value)
 
         def critic_loss(critic: Parameters) -> tuple[Tensor, Tensor]:
-            answers = q(critic, batch.obs, batch.action)
+            answers = distribution.value_of_taken(critics(critic), batch.obs, batch.action)
             return equations.critic_loss(answers, target_q), answers.mean()
 
         gradient, (critic_loss_now, q_mean) = grad_and_value(critic_loss, has_aux=True)(state.critic.value)
@@ -125,8 +129,8 @@ class SAC:
 
         def policy_loss(policy: Parameters) -> tuple[Tensor, Tensor]:
             now = candidates(policy, batch.obs, noise[1])
-            now_q = equations.pessimistic(q(critic.value, batch.obs, now.action)).unsqueeze(-1)
-            loss = equations.policy_loss(now_q, now.log_prob, now.weight, alpha)
+            answers = distribution.value_of_candidates(critics(critic.value), batch.obs, now)
+            loss = equations.policy_loss(equations.pessimistic(answers), now.log_prob, now.weight, alpha)
             return loss, equations.entropy(now.log_prob, now.weight)
 
         gradient, (policy_loss_now, entropy) = grad_and_value(policy_loss, has_aux=True)(state.policy.value)

@@ -1,15 +1,21 @@
 """From what a person names to an environment: an id or a function; unknown names get the nearest ones."""
 
 import difflib
+import importlib
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import gymnasium
+from gymnasium.vector import VectorEnv
+from gymnasium.wrappers import RepeatAction, TimeLimit
 
+from rucksac.config import Config
 from rucksac.errors import UsageError, environment_failed
 
-EnvSource = str | Callable[[], gymnasium.Env]
+Env = gymnasium.Env | VectorEnv
+EnvSource = str | Callable[..., Env]
 
 # Families whose ids are registered by gymnasium but whose simulator is an extra of it.
 EXTRAS = {
@@ -17,12 +23,43 @@ EXTRAS = {
     "gymnasium.envs.box2d": "box2d",
     "gymnasium.envs.classic_control": "classic",
 }
+COLLECTIONS = ("gymnasium_robotics", "shimmy")  # they register their ids when they are imported
+FUNCTION = re.compile(r"([\w.]+):([A-Za-z_]\w*)")
 
 
-def make(source: EnvSource, **kwargs: Any) -> gymnasium.Env:
-    """Make the environment; raise `UsageError` when that fails, naming the nearest ids or what to install."""
-    if isinstance(source, str):
-        return _make_by_id(source, kwargs)
+def make(source: EnvSource, config: Config, **kwargs: Any) -> Env:
+    """Make the environment as the settings have it; raise `UsageError` when that fails, saying what would help.
+
+    `kwargs` are handed to it beside `config.env_args`.
+    """
+    kwargs = {**config.env_args, **kwargs}
+    if isinstance(source, str) and (named := FUNCTION.fullmatch(source)):
+        source = _function(source, *named.groups())
+    env = _by_id(source, config, kwargs) if isinstance(source, str) else _by_call(source, kwargs)
+    if isinstance(env, VectorEnv):
+        if config.frame_skip > 1 or config.time_limit:
+            raise UsageError("--frame-skip and --time-limit are not for a VectorEnv; build them into it")
+        return env
+    if config.frame_skip > 1:
+        env = RepeatAction(env, config.frame_skip)
+    return TimeLimit(env, config.time_limit) if config.time_limit else env
+
+
+def make_one(source: EnvSource, config: Config, **kwargs: Any) -> gymnasium.Env:
+    """Make an environment that is no `VectorEnv`; raise `UsageError` as `make` does."""
+    env = make(source, config, **kwargs)
+    if isinstance(env, VectorEnv):
+        env.close()
+        raise UsageError(f"{name_of(source)} makes a VectorEnv, but a single gymnasium.Env is needed for this")
+    return env
+
+
+def name_of(source: EnvSource) -> str:
+    """Return what to call an environment."""
+    return source if isinstance(source, str) else getattr(source, "__name__", type(source).__name__)
+
+
+def _by_call(source: Callable[..., Env], kwargs: dict[str, Any]) -> Env:
     if not callable(source):
         raise UsageError(
             f"the environment is given as {type(source).__name__}, but must be an id or a function that returns a new "
@@ -32,18 +69,28 @@ def make(source: EnvSource, **kwargs: Any) -> gymnasium.Env:
         env = source(**kwargs)
     except Exception as error:
         raise environment_failed("its constructor", error) from error
-    if not isinstance(env, gymnasium.Env):
+    if not isinstance(env, Env):
         raise UsageError(f"the environment function returned {type(env).__name__}, but must return a gymnasium.Env")
     return env
 
 
-def _make_by_id(source: str, kwargs: dict[str, Any]) -> gymnasium.Env:
+def _function(source: str, module: str, name: str) -> Callable[..., Env]:
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise UsageError(f"{source!r} cannot be made ({error}); install the module or correct the name") from error
+    except Exception as error:
+        raise environment_failed(f"importing {module}", error) from error
+
+
+def _by_id(source: str, config: Config, kwargs: dict[str, Any]) -> gymnasium.Env:
     if "" in source.split(":"):
-        raise UsageError(f"there is no environment {source!r}; for your own, give module:Name-v0 or a function")
+        raise UsageError(f"there is no environment {source!r}; for your own, give module:Name-v0 or module:function")
+    own_limit = -1 if config.time_limit else None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # the sentence below says it in our words
-            return gymnasium.make(source, **kwargs)
+            return gymnasium.make(_known(source), max_episode_steps=own_limit, **kwargs)
     except gymnasium.error.DependencyNotInstalled as error:
         entry_point = str(gymnasium.spec(source).entry_point)
         extra = next((name for module, name in EXTRAS.items() if entry_point.startswith(module)), None)
@@ -52,12 +99,24 @@ def _make_by_id(source: str, kwargs: dict[str, Any]) -> gymnasium.Env:
     except gymnasium.error.Error as error:
         by_lower_case = {name.lower(): name for name in gymnasium.envs.registry if "/" not in name}
         near = [by_lower_case[name] for name in difflib.get_close_matches(source.lower(), by_lower_case, n=3)]
-        hint = f"did you mean {' or '.join(near)}?" if near else "for your own, give module:Name-v0 or a function"
+        hint = f"did you mean {' or '.join(near)}?" if near else "for your own, give module:Name-v0 or module:function"
         raise UsageError(f"there is no environment {source!r} ({_line(error)}); {hint}") from error
     except ModuleNotFoundError as error:
         raise UsageError(f"{source!r} cannot be made ({error}); install the module or correct the id") from error
     except Exception as error:
         raise environment_failed(f"making {source!r}", error) from error
+
+
+def _known(source: str) -> str:
+    """Return the id, with the installed collection in front that has it when gymnasium itself does not."""
+    if ":" in source or source in gymnasium.envs.registry:
+        return source
+    for collection in COLLECTIONS:
+        if importlib.util.find_spec(collection):
+            importlib.import_module(collection)
+            if source in gymnasium.envs.registry:
+                break
+    return source
 
 
 def _line(error: Exception) -> str:

@@ -1,61 +1,178 @@
 """Where `Spaces` come from: an environment that declares them, or the JSON of a checkpoint."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces as kinds
 
-from rucksac.environments.spaces import Spaces
+from rucksac.environments.choices import Choices
+from rucksac.environments.spaces import Actions, Continuous, Spaces
 from rucksac.errors import UsageError
 
+LARGEST_OBSERVATION = 10_000_000  # numbers
+MOST_CHOICES = 4_096
+DISCRETE = (kinds.Discrete, kinds.MultiDiscrete, kinds.MultiBinary)
+SUPPORTED = (kinds.Box, *DISCRETE, kinds.Dict, kinds.Tuple)
+Bounds = Sequence[float] | None
 
-def spaces_of(env: gymnasium.Env) -> Spaces:
-    """Read the spaces of `env`; raise `UsageError` when they are not supported, naming the remedy."""
-    obs_space, action_space = getattr(env, "observation_space", None), getattr(env, "action_space", None)
-    if not isinstance(obs_space, gymnasium.spaces.Box):
+
+def spaces_of(env: gymnasium.Env | gymnasium.vector.VectorEnv, low: Bounds = None, high: Bounds = None) -> Spaces:
+    """Read the spaces of `env`, or of one environment in a `VectorEnv`.
+
+    `low` and `high` take the place of its action bounds, one number for all dimensions or one each. Raises `UsageError`
+    when the spaces are not supported, naming the remedy.
+    """
+    prefix = "single_" if isinstance(env, gymnasium.vector.VectorEnv) else ""
+    observation: Any = getattr(env, f"{prefix}observation_space", None)
+    action = getattr(env, f"{prefix}action_space", None)
+    _check_observation(observation)
+    if isinstance(action, DISCRETE):
+        if low is not None or high is not None:
+            raise UsageError(f"actions are {action}, which have no bounds; leave out --action-low and --action-high")
+        return Spaces(observation, _choices(action))
+    if not isinstance(action, kinds.Box):
         raise UsageError(
-            f"observations are {type(obs_space).__name__}, but must be Box; "
-            "wrap the environment in gymnasium.wrappers.FlattenObservation"
+            f"actions are {type(action).__name__}, but must be Box, Discrete, MultiDiscrete or MultiBinary; "
+            "wrap the environment in gymnasium.wrappers.TransformAction"
         )
-    if not isinstance(action_space, gymnasium.spaces.Box):
-        raise UsageError(
-            f"actions are {type(action_space).__name__}, but must be Box: "
-            "this agent controls continuous actions, so choose an environment that has them"
-        )
-    low, high = (np.asarray(bound, np.float64).reshape(-1) for bound in (action_space.low, action_space.high))
-    if low.size == 0 or int(np.prod(obs_space.shape)) == 0:
-        raise UsageError("the environment has an empty observation or action space; nothing can be learned there")
-    if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        raise UsageError(
-            f"actions range from {low.min():g} to {high.max():g}, but every bound must be finite; "
-            "give its action space finite bounds, for example with gymnasium.wrappers.TransformAction"
-        )
-    if not (low < high).all():
-        raise UsageError("an action dimension has a lower bound that is not below its upper bound; correct the space")
-    return Spaces(tuple(obs_space.shape), tuple(action_space.shape), action_space.dtype, low, high)
+    return Spaces(observation, _continuous(action, low, high))
 
 
 def to_json(spaces: Spaces) -> dict[str, Any]:
     """Return the spaces as plain JSON values."""
-    return {
-        "obs_shape": list(spaces.obs_shape),
-        "action_shape": list(spaces.action_shape),
-        "action_dtype": spaces.action_dtype.name,
-        "low": spaces.low.tolist(),
-        "high": spaces.high.tolist(),
-    }
+    actions = spaces.actions
+    if isinstance(actions, Choices):
+        described = _describe(actions.space)
+    else:
+        assert isinstance(actions, Continuous)
+        described = {
+            "kind": "Continuous",
+            "shape": list(actions.shape),
+            "dtype": actions.dtype.name,
+            "low": actions.low.tolist(),
+            "high": actions.high.tolist(),
+        }
+    return {"observation": _describe(spaces.observation), "action": described}
 
 
 def from_json(values: dict[str, Any]) -> Spaces:
-    """Return the spaces that `to_json` gave; raise an error when they make no sense."""
-    spaces = Spaces(
-        tuple(int(n) for n in values["obs_shape"]),
-        tuple(int(n) for n in values["action_shape"]),
-        np.dtype(values["action_dtype"]),
-        np.asarray(values["low"], np.float64),
-        np.asarray(values["high"], np.float64),
+    """Return the spaces that `to_json` gave; raise `ValueError` or the like when they make no sense."""
+    observation, action = _space(values["observation"]), values["action"]
+    if action["kind"] != "Continuous":
+        space = _space(action)
+        if not isinstance(space, DISCRETE):
+            raise ValueError(f"actions cannot be {action['kind']}")
+        return Spaces(observation, _choices(space))
+    actions = Continuous(
+        tuple(int(n) for n in action["shape"]),
+        np.dtype(action["dtype"]),
+        np.asarray(action["low"], np.float64),
+        np.asarray(action["high"], np.float64),
     )
-    size = int(np.prod(spaces.action_shape, dtype=int))
-    if spaces.low.shape != (size,) or spaces.high.shape != (size,) or min(spaces.obs_shape, default=1) < 1:
-        raise ValueError("the sizes of the spaces contradict each other")
-    return spaces
+    size = int(np.prod(actions.shape, dtype=int))
+    if size < 1 or actions.low.shape != (size,) or actions.high.shape != (size,) or actions.dtype.kind not in "fiu":
+        raise ValueError("the sizes of the actions contradict each other")
+    return Spaces(observation, actions)
+
+
+def check_same(given: Spaces, expected: Spaces) -> None:
+    """Raise `UsageError` unless both describe the same observations and actions."""
+    one, other = to_json(given), to_json(expected)
+    for part in ("observation", "action"):
+        if one[part] != other[part]:
+            name = next(name for name in {**one[part], **other[part]} if one[part].get(name) != other[part].get(name))
+            raise UsageError(
+                f"the agent was made for an environment with {part} {name} {other[part].get(name)}, but this one has "
+                f"{one[part].get(name)}; use the environment it was made for"
+            )
+
+
+def _check_observation(space: Any, inside: str = "") -> None:
+    parts = space.spaces if isinstance(space, kinds.Dict | kinds.Tuple) else ()
+    for part in parts.values() if isinstance(parts, dict) else parts:
+        _check_observation(part, f" inside {type(space).__name__}")
+    if not isinstance(space, SUPPORTED):
+        raise UsageError(
+            f"observations are {type(space).__name__}{inside}, but must be Box, Discrete, MultiDiscrete, MultiBinary, "
+            "or Dict and Tuple of them; wrap the environment in gymnasium.wrappers.TransformObservation"
+        )
+    if isinstance(space, kinds.Box) and space.dtype is not None and space.dtype.kind not in "fiub":
+        raise UsageError(f"observations{inside} are of type {space.dtype}, but must be numbers")
+    size = kinds.flatdim(space)
+    if not 1 <= size <= LARGEST_OBSERVATION:
+        raise UsageError(
+            f"an observation{inside} holds {size:,} numbers, but must hold 1 to {LARGEST_OBSERVATION:,}; "
+            "choose an environment that shows something, in a form made for learning"
+        )
+
+
+def _choices(space: Any) -> Choices:
+    choices = Choices(space)
+    if not 2 <= choices.size <= MOST_CHOICES:
+        raise UsageError(
+            f"actions are {space}, which makes {choices.size:,} combinations, but there must be 2 to {MOST_CHOICES:,}; "
+            "give the environment fewer choices, or continuous actions"
+        )
+    return choices
+
+
+def _continuous(space: kinds.Box, low_given: Bounds, high_given: Bounds) -> Actions:
+    low = _bound("low", np.asarray(space.low, np.float64).reshape(-1), low_given)
+    high = _bound("high", np.asarray(space.high, np.float64).reshape(-1), high_given)
+    if low.size == 0:
+        raise UsageError("the environment has an empty action space; nothing can be learned there")
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise UsageError(
+            f"actions range from {low.min():g} to {high.max():g}, but every bound must be finite; give "
+            "--action-low and --action-high, or wrap the environment in gymnasium.wrappers.RescaleAction (and leave out "
+            "gymnasium.wrappers.ClipAction, which makes bounds infinite)"
+        )
+    if not (low < high).all():
+        raise UsageError("an action dimension has a lower bound that is not below its upper bound; correct the space")
+    wrong = (low < space.low.reshape(-1)) | (high > space.high.reshape(-1))
+    if wrong.any():
+        raise UsageError(
+            f"--action-low and --action-high go from {low[wrong][0]:g} to {high[wrong][0]:g} in dimension "
+            f"{wrong.argmax()}, but the environment allows {space.low.reshape(-1)[wrong][0]:g} to "
+            f"{space.high.reshape(-1)[wrong][0]:g}; stay within"
+        )
+    return Continuous(tuple(space.shape), space.dtype, low, high)
+
+
+def _bound(name: str, own: np.ndarray, given: Bounds) -> np.ndarray:
+    if given is None:
+        return own
+    if len(given) not in (1, own.size):
+        raise UsageError(f"--action-{name} has {len(given)} numbers, but must have 1 or {own.size}")
+    return np.broadcast_to(np.asarray(given, np.float64), own.shape).copy()
+
+
+def _describe(space: gymnasium.Space[Any]) -> dict[str, Any]:
+    kind = next(each.__name__ for each in SUPPORTED if isinstance(space, each))
+    if isinstance(space, kinds.Dict):
+        return {"kind": kind, "parts": {name: _describe(part) for name, part in space.items()}}
+    if isinstance(space, kinds.Tuple):
+        return {"kind": kind, "parts": [_describe(part) for part in space]}
+    if isinstance(space, kinds.Discrete):
+        return {"kind": kind, "n": int(space.n), "start": int(space.start)}
+    if isinstance(space, kinds.MultiDiscrete):
+        return {"kind": kind, "n": space.nvec.tolist(), "start": space.start.tolist()}
+    return {"kind": kind, "shape": list(space.shape or ())}
+
+
+def _space(values: dict[str, Any]) -> gymnasium.Space[Any]:
+    kind = values["kind"]
+    if kind == "Dict":
+        return kinds.Dict({str(name): _space(part) for name, part in values["parts"].items()})
+    if kind == "Tuple":
+        return kinds.Tuple([_space(part) for part in values["parts"]])
+    if kind == "Discrete":
+        return kinds.Discrete(int(values["n"]), start=int(values["start"]))
+    if kind == "MultiDiscrete":
+        return kinds.MultiDiscrete(np.asarray(values["n"], np.int64), start=np.asarray(values["start"], np.int64))
+    shape = tuple(int(n) for n in values["shape"])
+    if min(shape, default=1) < 1 or int(np.prod(shape, dtype=object)) > LARGEST_OBSERVATION:
+        raise ValueError(f"the shape {shape} makes no sense")
+    return kinds.MultiBinary(shape) if kind == "MultiBinary" else kinds.Box(-np.inf, np.inf, shape, np.float32)

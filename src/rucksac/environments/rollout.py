@@ -1,23 +1,83 @@
 """Stepping environments: yields transitions, starts episodes anew, counts returns. One lane per environment."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from rucksac.environments.spaces import Door
+from rucksac.environments.spaces import Door, Spaces, Stepped
 from rucksac.streams import Stream, integer
 
 
+class Began(NamedTuple):
+    """The lane took no action, as it used this step to begin an episode of its own accord."""
+
+    obs: np.ndarray
+
+
+class Lost(NamedTuple):
+    """The lane's environment failed and was made anew: its episode cannot go on."""
+
+
+class Lanes(Protocol):
+    """Several environments, wherever they run."""
+
+    spaces: Spaces
+    repeatable: bool  # whether each episode starts from the seed given to `reset`
+
+    def __len__(self) -> int: ...
+
+    def reset(self, seeds: dict[int, int]) -> dict[int, np.ndarray]:
+        """Start an episode in each lane named, from its seed; return their first observations (O,)."""
+
+    def step(self, actions: np.ndarray) -> list[Stepped | Began | Lost]:
+        """Act once in every lane, actions (E, A)."""
+
+    def play(self, lane: int, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:
+        """Start an episode in one lane and take the actions (n, A) until it ends; return what was seen."""
+
+    def close(self) -> None:
+        """End all environments."""
+
+
+class Doors:
+    """Environments in this process, one after the other."""
+
+    repeatable = True
+
+    def __init__(self, doors: list[Door]) -> None:
+        self.doors, self.spaces = doors, doors[0].spaces
+
+    def __len__(self) -> int:
+        return len(self.doors)
+
+    def reset(self, seeds: dict[int, int]) -> dict[int, np.ndarray]:
+        """See `Lanes`."""
+        return {lane: self.doors[lane].reset(seed) for lane, seed in seeds.items()}
+
+    def step(self, actions: np.ndarray) -> list[Stepped | Began | Lost]:
+        """See `Lanes`."""
+        return [door.step(action) for door, action in zip(self.doors, actions, strict=True)]
+
+    def play(self, lane: int, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:
+        """See `Lanes`."""
+        return self.doors[lane].play(seed, actions)
+
+    def close(self) -> None:
+        """See `Lanes`."""
+        for door in self.doors:
+            door.env.close()
+
+
 class Transition(NamedTuple):
-    """One step of the environment in `lane`; obs and next_obs (O,), action (A,) in [-1, 1], reward as given."""
+    """One step of the environment in `lane`; obs and next_obs (O,), action (A,) of the agent, reward as given."""
 
     lane: int
     obs: np.ndarray
     action: np.ndarray
     reward: float
-    next_obs: np.ndarray  # the true next observation, also where an episode ends
+    next_obs: np.ndarray
     terminated: bool
-    truncated: bool  # never together with terminated: a termination is final
+    truncated: bool
 
 
 class Episode(NamedTuple):
@@ -29,43 +89,49 @@ class Episode(NamedTuple):
 
 
 class Rollout:
-    """Environments under way. Every episode starts from a seed of its own, derived from the run's seed."""
+    """Lanes under way. Every episode starts from a seed of its own, derived from the run's seed."""
 
     STATE = ("obs", "started", "seeds", "lengths", "returns")  # the environments themselves are re-enacted
 
-    def __init__(self, envs: list[Door], seed: int) -> None:
-        self.envs, self.seed = envs, seed
-        self.obs = np.empty((len(envs), envs[0].spaces.obs_size), np.float32)
-        self.started, self.seeds, self.lengths = ([0] * len(envs) for _ in range(3))
-        self.returns = [0.0] * len(envs)
-        self.actions: list[list[np.ndarray]] = [[] for _ in envs]  # of the open episode, to re-enact it
+    def __init__(self, lanes: Lanes, seed: int) -> None:
+        self.lanes, self.seed = lanes, seed
+        self.obs = np.empty((len(lanes), lanes.spaces.obs_size), np.float32)
+        self.started, self.seeds, self.lengths = ([0] * len(lanes) for _ in range(3))
+        self.returns = [0.0] * len(lanes)
+        self.actions: list[list[np.ndarray]] = [[] for _ in range(len(lanes))]  # of the open episode, to re-enact it
 
     def start(self) -> None:
-        """Begin the first episode in every environment."""
-        for lane in range(len(self.envs)):
-            self.begin(lane)
+        """Begin the first episode in every lane."""
+        self.begin(*range(len(self.lanes)))
 
-    def step(self, actions: np.ndarray) -> tuple[list[Transition], list[Episode]]:
-        """Act once in every environment, actions (E, A) in [-1, 1]; return what happened and which episodes ended."""
-        transitions, finished = [], []
-        for lane, env in enumerate(self.envs):
-            next_obs, reward, terminated, truncated = env.step(actions[lane])
-            transitions.append(
-                Transition(lane, self.obs[lane].copy(), actions[lane], reward, next_obs, terminated, truncated)
-            )
-            self.returns[lane] += reward
-            self.lengths[lane] += 1
-            self.actions[lane].append(actions[lane])
-            if terminated or truncated:
-                finished.append(Episode(self.seeds[lane], self.returns[lane], self.lengths[lane]))
-                self.begin(lane)
-            else:
+    def step(self, actions: np.ndarray) -> tuple[list[Transition], list[Episode], list[int]]:
+        """Act once in every lane, actions (E, A); return transitions, episodes that ended, lanes that lost theirs."""
+        transitions, finished, lost, over = [], [], [], []
+        for lane, outcome in enumerate(self.lanes.step(actions)):
+            if isinstance(outcome, Stepped):
+                next_obs, reward, terminated, truncated = outcome
+                obs, action = self.obs[lane].copy(), actions[lane]
+                transitions.append(Transition(lane, obs, action, reward, next_obs, terminated, truncated))
+                self.returns[lane] += reward
+                self.lengths[lane] += 1
+                self.actions[lane].append(action)
                 self.obs[lane] = next_obs
-        return transitions, finished
+                if terminated or truncated:
+                    finished.append(Episode(self.seeds[lane], self.returns[lane], self.lengths[lane]))
+                    over.append(lane)
+            elif isinstance(outcome, Began):
+                self.obs[lane] = outcome.obs
+            else:
+                lost.append(lane)
+        if over or lost:
+            self.begin(*over, *lost)
+        return transitions, finished, lost
 
-    def begin(self, lane: int) -> None:
-        """Start the next episode of one environment."""
-        self.seeds[lane] = integer(self.seed, Stream.EPISODE, lane, self.started[lane])
-        self.started[lane] += 1
-        self.returns[lane], self.lengths[lane], self.actions[lane] = 0.0, 0, []
-        self.obs[lane] = self.envs[lane].reset(self.seeds[lane])
+    def begin(self, *lanes: int) -> None:
+        """Start the next episode in these lanes."""
+        for lane in lanes:
+            self.seeds[lane] = integer(self.seed, Stream.EPISODE, lane, self.started[lane])
+            self.started[lane] += 1
+            self.returns[lane], self.lengths[lane], self.actions[lane] = 0.0, 0, []
+        for lane, obs in self.lanes.reset({lane: self.seeds[lane] for lane in lanes}).items():
+            self.obs[lane] = obs

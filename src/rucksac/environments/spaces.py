@@ -4,59 +4,93 @@ One affine map per action dimension, here and nowhere else. O is the flat observ
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import gymnasium
 import numpy as np
 
+from rucksac.environments.observations import numbers, strung_together
 from rucksac.errors import UsageError, environment_failed
 
 LARGEST_REWARD = 3e38  # what float32 can hold
+
+
+class Actions(Protocol):
+    """A kind of actions: how the agent's (..., A) become the environment's."""
+
+    @property
+    def size(self) -> int:
+        """Return A."""
+
+    def to_env(self, action: np.ndarray) -> np.ndarray:
+        """Map actions (..., A) to the environment's shape and type."""
+
+    def random(self, generator: np.random.Generator, count: int) -> np.ndarray:
+        """Return `count` uniformly random actions, (count, A) float32."""
+
+
+@dataclass(frozen=True, eq=False)
+class Continuous:
+    """Actions in the cube [-1, 1]^A, mapped to the environment's bounds."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    low: np.ndarray  # (A,) float64, environment units
+    high: np.ndarray  # (A,)
+
+    @property
+    def size(self) -> int:
+        """Return A, the number of dimensions."""
+        return self.low.size
+
+    def to_env(self, action: np.ndarray) -> np.ndarray:
+        """Map actions (..., A) in [-1, 1] to the environment's bounds, shape (..., *shape) and type."""
+        scaled = self.low + (action.astype(np.float64) + 1.0) * (0.5 * (self.high - self.low))
+        if self.dtype.kind in "iu":
+            scaled = np.rint(scaled)
+        scaled = np.clip(scaled, self.low, self.high).astype(self.dtype)
+        return scaled.reshape((*action.shape[:-1], *self.shape))
+
+    def random(self, generator: np.random.Generator, count: int) -> np.ndarray:
+        """Return `count` actions uniform in the cube."""
+        return generator.uniform(-1.0, 1.0, (count, self.size)).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class Spaces:
     """What the agent knows of an environment's observations and actions."""
 
-    obs_shape: tuple[int, ...]
-    action_shape: tuple[int, ...]
-    action_dtype: np.dtype
-    low: np.ndarray  # (A,) float64, environment units
-    high: np.ndarray  # (A,)
+    observation: gymnasium.Space[Any]
+    actions: Actions
 
     @property
     def obs_size(self) -> int:
         """Return O."""
-        return int(np.prod(self.obs_shape, dtype=int))
+        return gymnasium.spaces.flatdim(self.observation)
 
     @property
     def action_size(self) -> int:
         """Return A."""
-        return self.low.size
+        return self.actions.size
 
     def flatten(self, obs: Any) -> np.ndarray:
-        """Return one observation as (O,) float32; raise `UsageError` for a wrong shape or NaN."""
-        try:
-            flat = np.asarray(obs)
-        except ValueError:  # nested lists of unequal length
-            flat = np.asarray(None)
-        if flat.shape != self.obs_shape or flat.dtype.kind not in "fiub":
-            raise UsageError(
-                f"an observation has shape {flat.shape} and type {flat.dtype}, but must be numbers of shape "
-                f"{self.obs_shape}; correct what produced it"
-            )
-        flat = flat.astype(np.float32).reshape(-1)
+        """Return one observation as (O,) float32; raise `UsageError` when it does not fit or is not finite."""
+        space = self.observation
+        flat = numbers(space, obs) if isinstance(space, gymnasium.spaces.Box) else strung_together(space, obs)
+        with np.errstate(over="ignore"):  # what overflows is not finite
+            flat = flat.astype(np.float32).reshape(-1)
         if not np.isfinite(flat).all():
             raise UsageError(f"an observation is not finite at index {np.isfinite(flat).argmin()}; correct its source")
         return flat
 
-    def to_env(self, action: np.ndarray) -> np.ndarray:
-        """Map actions (..., A) in [-1, 1] to the environment's bounds, shape (..., *action_shape) and type."""
-        scaled = self.low + (action.astype(np.float64) + 1.0) * (0.5 * (self.high - self.low))
-        if self.action_dtype.kind in "iu":
-            scaled = np.rint(scaled)
-        scaled = np.clip(scaled, self.low, self.high).astype(self.action_dtype)
-        return scaled.reshape((*action.shape[:-1], *self.action_shape))
+
+class Stepped(NamedTuple):
+    """What an action led to; next_obs (O,) is the true next observation, also where an episode ends."""
+
+    next_obs: np.ndarray
+    reward: float
+    terminated: bool
+    truncated: bool  # never together with terminated: a termination is final
 
 
 class Door:
@@ -68,18 +102,47 @@ class Door:
     def reset(self, seed: int) -> np.ndarray:
         """Start an episode and return its first observation (O,)."""
         try:
-            obs, _ = self.env.reset(seed=seed)
+            answer = self.env.reset(seed=seed)
         except Exception as error:
             raise environment_failed("reset", error) from error
-        return self.spaces.flatten(obs)
+        return self.spaces.flatten(_parts("reset", answer, "obs, info")[0])
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
-        """Act, (A,) in [-1, 1]; return next_obs (O,), reward, terminated, truncated; a termination wins."""
+    def step(self, action: np.ndarray) -> Stepped:
+        """Act as the agent does, (A,)."""
         try:
-            obs, reward, terminated, truncated, _ = self.env.step(self.spaces.to_env(action))
-            value = float(reward)
+            answer = self.env.step(self.spaces.actions.to_env(action))
         except Exception as error:
             raise environment_failed("step", error) from error
-        if not abs(value) < LARGEST_REWARD:
-            raise UsageError(f"the environment gave the reward {value}, not a finite number; correct the environment")
-        return self.spaces.flatten(obs), value, bool(terminated), bool(truncated) and not terminated
+        obs, reward, terminated, truncated, _ = _parts("step", answer, "obs, reward, terminated, truncated, info")
+        final = bool(terminated)
+        return Stepped(self.spaces.flatten(obs), finite_reward(reward), final, bool(truncated) and not final)
+
+    def play(self, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:
+        """Start an episode and take the actions (n, A) until it ends; return what was seen."""
+        first, steps = self.reset(seed), []
+        for action in actions:
+            steps.append(self.step(action))
+            if steps[-1].terminated or steps[-1].truncated:
+                break
+        return first, steps
+
+
+def finite_reward(reward: Any) -> float:
+    """Return the reward as a number; raise `UsageError` when it is none that learning can use."""
+    try:
+        value = float(reward)
+    except (TypeError, ValueError):
+        value = float("nan")
+    if not abs(value) < LARGEST_REWARD:
+        raise UsageError(f"the environment gave the reward {reward}, not a finite number; correct the environment")
+    return value
+
+
+def _parts(method: str, answer: Any, wanted: str) -> Any:
+    if not isinstance(answer, tuple) or len(answer) != len(wanted.split(",")):
+        what = f"{len(answer)} values" if isinstance(answer, tuple) else type(answer).__name__
+        raise UsageError(
+            f"the environment's {method} returned {what}, but must return ({wanted}) as Gymnasium has it; "
+            "correct the environment, or wrap an old one with shimmy"
+        )
+    return answer

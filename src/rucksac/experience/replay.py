@@ -60,6 +60,13 @@ class Replay:
         self.in_episode[lane] = not (terminated or truncated)
         self.written[lane] = written + (1 if self.in_episode[lane] else 2)
 
+    def close_episode(self, lane: int) -> None:
+        """Let the lane's open episode end as truncated at its last transition."""
+        if self.in_episode[lane]:
+            self.kind[lane * self.rows_per_lane + (self.written[lane] - 1) % self.rows_per_lane] |= TRUNCATED
+            self.in_episode[lane] = False
+            self.written[lane] += 1
+
     def following(self, rows: np.ndarray) -> np.ndarray:
         """Return the row after each row, within its lane."""
         after = rows + 1

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rucksac.experience.replay import TRANSITION, TRUNCATED, Replay
+from rucksac.experience.replay import TRANSITION, Replay
 
 Piece = dict[str, np.ndarray]
 LARGEST_PIECE = 16 * 2**20  # bytes
@@ -43,14 +43,6 @@ def latest(replay: Replay, lane: int, count: int) -> Piece:
     count = min(count, replay.rows_per_lane - 1)
     rows = _rows(replay, lane, replay.written[lane] - count, count)
     return {name: array[rows] for name, array in _arrays(replay).items()}
-
-
-def close_episode(replay: Replay, lane: int) -> None:
-    """Let the lane's open episode end as truncated at its last transition."""
-    if replay.in_episode[lane]:
-        replay.kind[_rows(replay, lane, replay.written[lane] - 1, 1)] |= TRUNCATED
-        replay.in_episode[lane] = False
-        replay.written[lane] += 1
 
 
 def check(replay: Replay) -> None:

@@ -12,9 +12,11 @@ import imageio_ffmpeg
 import numpy as np
 
 from rucksac.agent import Agent
-from rucksac.environments.making import make
+from rucksac.environments.making import make_one
+from rucksac.environments.opening import lanes_of
+from rucksac.environments.reading import check_same
 from rucksac.errors import UsageError
-from rucksac.training.evaluate import check_spaces, evaluate
+from rucksac.training.evaluate import evaluate
 
 FORMATS = (".mp4", ".mkv", ".webm", ".mov")
 
@@ -99,16 +101,16 @@ def _rendering(agent: Agent, env_id: str, mode: str) -> Iterator[gymnasium.Env]:
     if not has_display():
         os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo draws without a display only when told how
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-    plain = make(env_id)
+    plain = make_one(env_id, agent.config)
     modes = plain.metadata.get("render_modes", [])
     plain.close()
     if mode not in modes:
         raise UsageError(
             f"{env_id} cannot draw itself as {mode!r}; it offers {', '.join(modes) or 'no way of drawing'}"
         )
-    env = make(env_id, render_mode=mode)
+    env = make_one(env_id, agent.config, render_mode=mode)
     try:
-        check_spaces(agent, env)
+        check_same(lanes_of(agent.config, env).spaces, agent.spaces)
         env.reset(seed=0)
         env.render()
     except UsageError:

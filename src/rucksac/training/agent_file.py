@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
@@ -12,11 +13,12 @@ from rucksac.agent import Agent
 from rucksac.building import build
 from rucksac.config import Config, flag
 from rucksac.environments import reading
+from rucksac.environments.choices import Choices
 from rucksac.environments.spaces import Spaces
 from rucksac.errors import UsageError
 from rucksac.training import files
 
-KIND, VERSION = "rucksac-agent", 2
+KIND, VERSION = "rucksac-agent", 3
 TENSORS = "agent.safetensors"
 LARGEST_TENSORS = 64 * 2**30
 
@@ -77,7 +79,11 @@ def check_agent(folder: Path) -> bytes:
 def tensors_of(agent: Agent) -> dict[str, Tensor]:
     """Return every tensor that learning changes, by name; they share the agent's memory."""
     leaves, _ = pytree.tree_flatten_with_path(agent.state)
-    return {".".join(_name(key) for key in path): tensor for path, tensor in leaves}
+    found = {".".join(_name(key) for key in path): tensor for path, tensor in leaves}
+    if agent.normaliser:
+        arrays = agent.normaliser.arrays()
+        found |= {f"normaliser.{name}": torch.from_numpy(array) for name, array in arrays.items()}
+    return found
 
 
 def load_tensors(agent: Agent, tensors: dict[str, Tensor]) -> None:
@@ -95,19 +101,29 @@ def load_tensors(agent: Agent, tensors: dict[str, Tensor]) -> None:
 
 
 def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:
-    """Version 2 has more settings; version 1 behaved as their defaults do."""
-    defaults = Config().to_json()
-    return {**content, "version": 2, "config": {**{name: defaults[name] for name in NEW_IN_2}, **content["config"]}}
+    """Version 2 only has more settings."""
+    return {**content, "version": 2}
 
 
-NEW_IN_2 = ("envs", "keep", "if_saving_fails")
-MIGRATIONS = {1: _from_version_1}
+def _from_version_2(content: dict[str, Any]) -> dict[str, Any]:
+    """Version 3 knows more kinds of spaces."""
+    old = content["spaces"]
+    action = {"kind": "Continuous", "shape": old["action_shape"], "dtype": old["action_dtype"]}
+    spaces = {
+        "observation": {"kind": "Box", "shape": old["obs_shape"]},
+        "action": {**action, "low": old["low"], "high": old["high"]},
+    }
+    return {**content, "version": 3, "spaces": spaces}
+
+
+MIGRATIONS = {1: _from_version_1, 2: _from_version_2}
 
 
 def _weights(config: Config, spaces: Spaces) -> int:
     """Count the weights of the networks that these settings describe, biases left out."""
-    policy = [spaces.obs_size, *config.hidden, 2 * spaces.action_size]
-    critic = [spaces.obs_size + spaces.action_size, *config.hidden, 1]
+    discrete, obs, action = isinstance(spaces.actions, Choices), spaces.obs_size, spaces.action_size
+    policy = [obs, *config.hidden, action if discrete else 2 * action]
+    critic = [obs, *config.hidden, action] if discrete else [obs + action, *config.hidden, 1]
     one, other = (sum(a * b for a, b in itertools.pairwise(sizes)) for sizes in (policy, critic))
     return one + config.critics * other
 

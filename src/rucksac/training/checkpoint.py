@@ -200,13 +200,13 @@ class Checkpoints:
             if damaged.name > folder.name:
                 shutil.rmtree(damaged)
         self._remove_what_is_no_longer_needed()
-        for lane in range(len(training.rollout.envs)):
+        for lane in range(len(training.rollout.lanes)):
             if not self._reenact(training, lane):
                 notes.append(
                     f"The environment did not repeat its open episode {training.rollout.lengths[lane]} steps long: "
                     "that episode is closed as truncated, and from here on the run is not the one it would have been."
                 )
-                segments.close_episode(training.replay, lane)
+                training.replay.close_episode(lane)
                 training.rollout.begin(lane)
         return logs, notes
 

@@ -3,14 +3,13 @@
 import threading
 from typing import NamedTuple
 
-import gymnasium
 import numpy as np
 
 from rucksac.agent import Agent
-from rucksac.environments.making import EnvSource, make
-from rucksac.environments.reading import spaces_of, to_json
-from rucksac.environments.rollout import Episode
-from rucksac.environments.spaces import Door
+from rucksac.environments.making import Env, EnvSource, make
+from rucksac.environments.opening import lanes_of
+from rucksac.environments.reading import check_same
+from rucksac.environments.rollout import Began, Episode, Lanes, Lost
 from rucksac.errors import UsageError
 from rucksac.stats import Summary, summarise
 
@@ -39,52 +38,63 @@ class Evaluation(NamedTuple):
 
 def evaluate(
     agent: Agent,
-    env: EnvSource | gymnasium.Env,
+    env: EnvSource | Env,
     episodes: int = 10,
     seed: int = 0,
     stop: threading.Event | None = None,
 ) -> Evaluation:
     """Run whole episodes with the mean action; leaves the agent and its random streams as they were.
 
-    `env` may be an environment under the caller's care. Raises `UsageError` when its spaces are not the agent's or an
-    episode does not end, and `EvaluationStopped` once `stop` is set.
+    `env` may be an environment under the caller's care; an id or a function is made with the agent's own settings.
+    Raises `UsageError` when its spaces are not the agent's or an episode does not end, and `EvaluationStopped` once
+    `stop` is set.
     """
     if not (isinstance(episodes, int) and isinstance(seed, int) and episodes >= 1 and seed >= 0):
         raise UsageError(f"episodes is {episodes} and seed is {seed}, but must be whole numbers from 1 and from 0")
-    own = env if isinstance(env, gymnasium.Env) else make(env)
+    own = env if isinstance(env, Env) else make(env, agent.config)
     try:
-        check_spaces(agent, own)
-        door = Door(own, agent.spaces)
-        return Evaluation([_episode(agent, door, seed + index, stop) for index in range(episodes)])
+        lanes = lanes_of(agent.config, own)
+        check_same(lanes.spaces, agent.spaces)
+        return evaluate_lanes(agent, lanes, episodes, seed, stop)
     finally:
         if own is not env:
             own.close()
 
 
-def check_spaces(agent: Agent, env: gymnasium.Env) -> None:
-    """Raise `UsageError` unless `env` has the spaces that the agent was made for."""
-    given, own = to_json(spaces_of(env)), to_json(agent.spaces)
-    if given != own:
-        name = next(name for name in own if own[name] != given[name])
-        raise UsageError(
-            f"the agent was trained with {name} {own[name]}, but the environment has {given[name]}; "
-            "evaluate it in the environment it was trained in"
-        )
-
-
-def _episode(agent: Agent, env: Door, seed: int, stop: threading.Event | None) -> Episode:
-    obs = env.reset(seed)
-    total_return, length, ended = 0.0, 0, False
-    while not ended:
+def evaluate_lanes(
+    agent: Agent, lanes: Lanes, episodes: int, seed: int = 0, stop: threading.Event | None = None
+) -> Evaluation:
+    """Evaluate in lanes; episode i runs in lane i modulo their number, so that short ones count no more than long."""
+    count = len(lanes)
+    number = list(range(count))  # of the episode under way in each lane; those past the last one do not count
+    totals, lengths = [0.0] * count, [0] * count
+    found: dict[int, Episode] = {}
+    first = lanes.reset({lane: seed + lane for lane in range(count)})
+    obs = np.stack([first[lane] for lane in range(count)])
+    while len(found) < episodes:
         if stop and stop.is_set():
             raise EvaluationStopped
-        if length == LONGEST_EPISODE:
-            raise UsageError(
-                f"an evaluation episode has not ended after {LONGEST_EPISODE:,} steps; give the environment a time "
-                "limit (gymnasium.wrappers.TimeLimit)"
-            )
-        obs, reward, terminated, truncated = env.step(agent.act(obs[None], deterministic=True)[0])
-        total_return += reward
-        length += 1
-        ended = terminated or truncated
-    return Episode(seed, total_return, length)
+        again: dict[int, int] = {}
+        for lane, outcome in enumerate(lanes.step(agent.act(obs, deterministic=True))):
+            if isinstance(outcome, Began):
+                obs[lane] = outcome.obs
+                continue
+            assert not isinstance(outcome, Lost)  # only workers lose an environment
+            obs[lane] = outcome.next_obs
+            totals[lane] += outcome.reward
+            lengths[lane] += 1
+            if outcome.terminated or outcome.truncated:
+                if number[lane] < episodes:
+                    found[number[lane]] = Episode(seed + number[lane], totals[lane], lengths[lane])
+                number[lane] += count
+                totals[lane], lengths[lane] = 0.0, 0
+                again[lane] = seed + number[lane]
+            elif lengths[lane] == LONGEST_EPISODE:
+                raise UsageError(
+                    f"an evaluation episode has not ended after {LONGEST_EPISODE:,} steps; give the environment a time "
+                    "limit, such as --time-limit 1000"
+                )
+        if again and len(found) < episodes:
+            for lane, begun in lanes.reset(again).items():
+                obs[lane] = begun
+    return Evaluation([found[index] for index in range(episodes)])

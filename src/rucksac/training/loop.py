@@ -91,15 +91,19 @@ def run(
             return
 
         if env_steps < config.warmup:
-            shape = len(rollout.envs), agent.spaces.action_size
-            actions = training.warmup.uniform(-1.0, 1.0, shape).astype(np.float32)
+            actions = agent.spaces.actions.random(training.warmup, config.envs)
         else:
             actions = agent.act(rollout.obs)
         lap("act")
-        transitions, finished = rollout.step(actions)
+        transitions, finished, lost = rollout.step(actions)
         lap("environment")
+        for lane in lost:
+            replay.close_episode(lane)
         for transition in transitions:
             replay.add(*transition)
+            if agent.normaliser:
+                ended = transition.terminated or transition.truncated
+                agent.normaliser.learn(transition.lane, transition.obs, transition.reward, ended)
         progress.env_steps += len(transitions)
         for episode in finished:
             recorder.episode(episode_row(progress.env_steps, progress.episodes, episode))

@@ -56,9 +56,9 @@ def is_group(folder: Path) -> bool:
 
 def prepare_group(env: str, config: Config, recipe: str, folder: Path, seeds: list[int]) -> None:
     """Make a folder for each seed; raise `UsageError` when the environment or the memory does not allow the run."""
-    probe = make(env)
+    probe = make(env, config)
     try:
-        spaces = spaces_of(probe)
+        spaces = spaces_of(probe, config.action_low, config.action_high)
     finally:
         probe.close()
     threads = config.threads or 1

@@ -2,23 +2,21 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 from torch import nn
 
 from rucksac.agent import Agent
 from rucksac.algorithm.recipes import recipe as find_recipe
-from rucksac.building import build
+from rucksac.building import build, compile_agent
 from rucksac.compilation import computing
 from rucksac.config import Config, with_settings
-from rucksac.environments.making import EnvSource, make
-from rucksac.environments.reading import spaces_of
-from rucksac.environments.rollout import Rollout
-from rucksac.environments.spaces import Door
+from rucksac.environments.making import EnvSource, name_of
+from rucksac.environments.opening import open_lanes
+from rucksac.environments.rollout import Lanes, Rollout
 from rucksac.errors import TrainingStopped, UsageError
 from rucksac.experience.replay import Replay
 from rucksac.experience.sampling import UniformSampler
@@ -29,7 +27,7 @@ from rucksac.training.agent_file import tensors_of
 from rucksac.training.checkpoint import Checkpoints
 from rucksac.training.console import Console
 from rucksac.training.diagnosis import Watchdog, divergence
-from rucksac.training.evaluate import Evaluation, evaluate
+from rucksac.training.evaluate import Evaluation, evaluate_lanes
 from rucksac.training.folder import RunFolder, threads_of
 from rucksac.training.parts import Progress, Training
 from rucksac.training.record import CsvRecorder, Recorders, evaluation_at
@@ -127,13 +125,13 @@ def resume_run(plan: Plan, path: Path, console: Console | None) -> Result:
     return _Run(plan, path, console).go(resuming=True)
 
 
-def prepare(agent: Agent, envs: list[gymnasium.Env], progress: Progress) -> Training:
+def prepare(agent: Agent, lanes: Lanes, progress: Progress) -> Training:
     """Return all parts of a run before its first step; no episode has begun."""
     config, spaces = agent.config, agent.spaces
-    replay = Replay(config.buffer_size, len(envs), spaces.obs_size, spaces.action_size)
+    replay = Replay(config.buffer_size, len(lanes), spaces.obs_size, spaces.action_size)
     return Training(
         agent=agent,
-        rollout=Rollout([Door(env, spaces) for env in envs], config.seed),
+        rollout=Rollout(lanes, config.seed),
         replay=replay,
         sampler=UniformSampler(replay, config.batch_size, config.gamma, generator(config.seed, Stream.SAMPLING)),
         warmup=generator(config.seed, Stream.WARMUP),
@@ -154,11 +152,11 @@ class _Run:
         lap = loop.Stopwatch(progress.seconds).lap
         with ExitStack() as cleanup:
             stop = cleanup.enter_context(stop_on_signals())
-            *training_envs, evaluation_env = self._environments(cleanup)
+            lanes, judging = open_lanes(self.plan.env, self.config, cleanup, self._say)
             cleanup.enter_context(computing(self.threads))
-            agent = build(self.config, spaces_of(training_envs[0]), self.plan.policy, self.plan.critic)
+            agent = build(self.config, lanes.spaces, self.plan.policy, self.plan.critic)
             self.replay_bytes = _require_memory(agent)
-            training = prepare(agent, training_envs, progress)
+            training = prepare(agent, lanes, progress)
             folder = self._folder(resuming, cleanup)
             self.checkpoints = Checkpoints(self.path, self.config.keep) if self.path else None
             sizes: dict[str, int] | None = None
@@ -188,16 +186,16 @@ class _Run:
             if self.console:
                 self.console.start(self._opening(agent, training))
                 recorder.add(self.console)
-                recorder.add(Watchdog(self.config.gamma, _largest_reward(training.replay), self.console.note))
+                recorder.add(Watchdog(self.config.gamma, _largest_reward(agent, training.replay), self.console.note))
             self._say(*notes)
             lap("start")
-            if why_not := agent.compile():
+            if why_not := compile_agent(agent):
                 self._say(f"The gradient step runs uncompiled, slower: {why_not}.")
             lap("compile")
             stop.graceful = True
             loop.run(
                 training,
-                lambda: self._evaluate(training, evaluation_env, stop),
+                lambda: self._evaluate(training, judging, stop),
                 recorder,
                 lambda: self._save(training),
                 stop,
@@ -210,12 +208,6 @@ class _Run:
                 folder.write_summary(summary)
         return Result(agent, summary, stop)
 
-    def _environments(self, cleanup: ExitStack) -> list[gymnasium.Env]:
-        envs = [cleanup.enter_context(closing(make(self.plan.env))) for _ in range(self.config.envs + 1)]
-        if len({id(env.unwrapped) for env in envs}) < len(envs):
-            raise UsageError("the environment function returned the same environment twice; return a new one each time")
-        return envs
-
     def _folder(self, resuming: bool, cleanup: ExitStack) -> RunFolder | None:
         if not self.path:
             return None
@@ -225,8 +217,8 @@ class _Run:
         cleanup.enter_context(folder.alone())
         return folder
 
-    def _evaluate(self, training: Training, env: gymnasium.Env, stop: StopRequest) -> Evaluation:
-        evaluation = evaluate(training.agent, env, self.config.eval_episodes, stop=stop)
+    def _evaluate(self, training: Training, lanes: Lanes, stop: StopRequest) -> Evaluation:
+        evaluation = evaluate_lanes(training.agent, lanes, self.config.eval_episodes, stop=stop)
         progress = training.progress
         if evaluation.summary.mean > progress.best:
             progress.best = evaluation.summary.mean
@@ -274,7 +266,7 @@ class _Run:
         where = f"; writing to {self.path}" if self.path else ""
         progress = f"going on at step {done:,} of {config.steps:,}" if done else f"{config.steps:,} steps"
         return (
-            f"{_name(self.plan.env)}: {spaces.obs_size} observations, {spaces.action_size} actions; {progress}, "
+            f"{name_of(self.plan.env)}: {spaces.obs_size} observations, {spaces.action_size} actions; {progress}, "
             f"seed {config.seed}; {_count(config.envs, 'environment')}, {_count(self.threads, 'thread')}; "
             f"replay memory up to {self.replay_bytes / 2**20:,.0f} MiB{where}"
         )
@@ -286,8 +278,14 @@ def _threads_for(config: Config) -> int:
     return available_threads() if largest_product > WORTH_A_THREAD else 1
 
 
-def _largest_reward(replay: Replay) -> Callable[[], float]:
-    return lambda: float(np.abs(replay.reward).max())
+def _largest_reward(agent: Agent, replay: Replay) -> Callable[[], float]:
+    """Return what tells the largest reward so far, as the critics see it."""
+
+    def largest() -> float:
+        reward = np.abs(replay.reward)
+        return float((agent.normaliser.rewards(reward) if agent.normaliser else reward).max())
+
+    return largest
 
 
 def _require_memory(agent: Agent) -> int:
@@ -306,10 +304,6 @@ def _require_memory(agent: Agent) -> int:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
-def _name(env: EnvSource) -> str:
-    return env if isinstance(env, str) else getattr(env, "__name__", type(env).__name__)
 
 
 def _summary(training: Training, stop: StopRequest) -> dict[str, Any]:

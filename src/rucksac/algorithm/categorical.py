@@ -1,0 +1,54 @@
+"""The policy of discrete actions: all of them, each with its probability (Christodoulou 2019, arXiv 1910.07207).
+
+An action is its one-hot row (A,), so replay and step treat it like any other.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from rucksac.algorithm.policies import Candidates, Critic
+
+SHARE_OF_HIGHEST_ENTROPY = 0.98  # the paper's target, Sec. 5
+
+
+class Categorical:
+    """A probability for each of A actions; every action is a candidate, K = A. The network's A outputs are logits."""
+
+    @staticmethod
+    def outputs(action_size: int) -> int:
+        """Return how many numbers the network must produce per state."""
+        return action_size
+
+    @staticmethod
+    def entropies(action_size: int) -> tuple[float, float, float]:
+        """Return lowest, usual target and highest entropy (of the uniform distribution), in nats."""
+        highest = math.log(action_size)
+        return 0.0, SHARE_OF_HIGHEST_ENTROPY * highest, highest
+
+    @staticmethod
+    def candidates(output: Tensor, noise: Tensor) -> Candidates:  # noqa: ARG004 (an expectation needs no sample)
+        """Return every action with its probability; output (B, A). The expectations are exact, the noise unused."""
+        log_prob = output.log_softmax(-1)
+        return Candidates(None, log_prob, log_prob.exp())
+
+    @staticmethod
+    def sample(output: Tensor, noise: Tensor) -> Tensor:
+        """Return one-hot actions (B, A), the most probable ones for noise of zeros.
+
+        Standard normal noise (B, A) becomes Gumbel noise, whose largest sum with the logits is a sample (Gumbel 1954).
+        """
+        uniform = torch.special.ndtr(noise.double()).clamp(1e-300, 1.0 - 1e-16)
+        choice = (output - (-uniform.log()).log()).argmax(-1)
+        return torch.nn.functional.one_hot(choice, output.shape[-1]).to(output.dtype)
+
+    @staticmethod
+    def value_of_candidates(critic: Critic, obs: Tensor, candidates: Candidates) -> Tensor:  # noqa: ARG004
+        """Return what N critics (B, O) -> (N, B, A) say of every action, (N, B, K)."""
+        return critic(obs)
+
+    @staticmethod
+    def value_of_taken(critic: Critic, obs: Tensor, action: Tensor) -> Tensor:
+        """Return what the N critics say of the actions taken, one-hot (B, A) -> (N, B)."""
+        return (critic(obs) * action).sum(-1)

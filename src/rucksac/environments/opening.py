@@ -1,0 +1,56 @@
+"""From an environment's name and the settings to lanes: in this process, in workers, or a person's own `VectorEnv`."""
+
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+
+import gymnasium
+from gymnasium.vector import VectorEnv
+
+from rucksac.config import Config
+from rucksac.environments.making import Env, EnvSource, make
+from rucksac.environments.reading import check_same, spaces_of
+from rucksac.environments.rollout import Doors, Lanes
+from rucksac.environments.spaces import Door
+from rucksac.environments.vector import VectorLanes
+from rucksac.environments.workers import Workers
+from rucksac.errors import UsageError
+
+
+def open_lanes(
+    source: EnvSource, config: Config, cleanup: ExitStack, say: Callable[[str], None]
+) -> tuple[Lanes, Lanes]:
+    """Return lanes to train in and others to judge the agent in; `cleanup` closes them.
+
+    `say` gets what a person should know while they run. Raises `UsageError` when they cannot be made or do not fit.
+    """
+
+    def one_more() -> Env:
+        return cleanup.enter_context(closing(make(source, config)))
+
+    one = one_more()
+    judging = lanes_of(config, one)
+    training: Lanes
+    if config.workers and not isinstance(one, VectorEnv):
+        training = cleanup.enter_context(closing(Workers(source, config, judging.spaces, say)))
+        return training, judging
+    envs = [one_more() for _ in range(1 if isinstance(one, VectorEnv) else config.envs)]
+    if len({id(env.unwrapped) for env in (one, *envs)}) <= len(envs):
+        raise UsageError("the environment function returned the same environment twice; return a new one each time")
+    training = lanes_of(config, *envs)
+    check_same(training.spaces, judging.spaces)
+    if len(training) != config.envs or config.workers:
+        raise UsageError(
+            f"the VectorEnv has {len(training)} environments, but the settings are envs={config.envs} and "
+            f"workers={config.workers}; give envs={len(training)} and no workers"
+        )
+    return training, judging
+
+
+def lanes_of(config: Config, *envs: Env) -> Lanes:
+    """Return environments, or one `VectorEnv`, as lanes of this process."""
+    spaces = [spaces_of(env, config.action_low, config.action_high) for env in envs]
+    for other in spaces:
+        check_same(other, spaces[0])
+    if isinstance(envs[0], VectorEnv):
+        return VectorLanes(envs[0], spaces[0])
+    return Doors([Door(env, spaces[0]) for env in envs if isinstance(env, gymnasium.Env)])

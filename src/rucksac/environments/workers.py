@@ -1,0 +1,277 @@
+"""Environments in processes of their own: actions and observations in shared memory, failures told and mended.
+
+A worker is a fresh interpreter, so it needs nothing of how the program was started, and no framework: it runs
+environments on one thread. What is sent both ways is small; the numbers lie in a file that both have in memory.
+"""
+
+import contextlib
+import mmap
+import os
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+import cloudpickle
+import numpy as np
+
+from rucksac.config import Config
+from rucksac.environments.making import EnvSource, make_one
+from rucksac.environments.reading import check_same, spaces_of
+from rucksac.environments.rollout import Began, Lost
+from rucksac.environments.spaces import Door, Spaces, Stepped
+from rucksac.errors import EnvironmentFailed, UsageError
+
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+SECONDS_TO_START, SECONDS_TO_END = 60.0, 5.0
+SHARED_MEMORY = "/dev/shm"
+CHILD = "import sys; from rucksac.environments.workers import serve; serve(int(sys.argv[1]))"
+
+
+class Fault(NamedTuple):
+    """What went wrong in a worker; the traceback is of the environment's own code, empty when the process is gone."""
+
+    message: str
+    traceback: str = ""
+
+
+class RemoteTraceback(Exception):
+    """The traceback of what an environment raised in a worker."""
+
+
+def shared_rows(fileno: int, lanes: int, spaces: Spaces) -> np.ndarray:
+    """Return what parent and workers share: a row for each lane, in the memory of the open file."""
+    kind = np.dtype(
+        [
+            ("action", np.float32, (spaces.action_size,)),
+            ("obs", np.float32, (spaces.obs_size,)),
+            ("reward", np.float64),
+            ("ends", np.bool_, (2,)),  # terminated, truncated
+        ],
+        align=True,
+    )
+    os.truncate(fileno, lanes * kind.itemsize)
+    return np.frombuffer(mmap.mmap(fileno, lanes * kind.itemsize), kind)
+
+
+class Worker:
+    """The parent's end of one process and the lanes it has."""
+
+    def __init__(self, lanes: list[int], setup: bytes, shared: int, timeout: float) -> None:
+        self.lanes, self._setup, self._shared, self._timeout = lanes, setup, shared, timeout
+        self.start()
+
+    def start(self) -> None:
+        """Start the process, in place of an earlier one if there was one; its first answer says how that went."""
+        self._connection, theirs = Pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(theirs.fileno())],
+            pass_fds=(theirs.fileno(), self._shared),
+            env={**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+            start_new_session=True,  # Ctrl-C is for the parent, which ends its workers itself
+        )
+        theirs.close()
+        self._connection.send_bytes(self._setup)
+        self._connection.send((self.lanes, self._shared))
+
+    def ask(self, *message: Any) -> None:
+        """Send a request; `answer` has what comes of it."""
+        with contextlib.suppress(OSError):  # it has died, which `answer` finds out
+            self._connection.send(message)
+
+    def answer(self, patience: float = 0.0) -> Any:
+        """Return the answer, or a `Fault` when the process has died or hangs; raise `UsageError` when it sends one."""
+        timeout = max(self._timeout, patience)
+        try:
+            if not self._connection.poll(timeout):
+                return Fault(f"it gave no answer for {timeout:g} seconds")
+            answer = self._connection.recv()
+        except (EOFError, OSError):
+            code = self._process.wait()
+            return Fault(f"its process died ({f'signal {-code}' if code < 0 else f'exit code {code}'})")
+        if isinstance(answer, UsageError):
+            raise answer
+        return answer
+
+    def end(self, seconds: float = 0.0) -> None:
+        """End the process, after some seconds to do so itself."""
+        self._connection.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        self._process.kill()
+        self._process.wait()
+
+
+class Workers:
+    """Lanes in processes; what comes out is the same for any number of them.
+
+    An environment that raises, dies or hangs is made anew, at most `config.restarts` times in all.
+    """
+
+    repeatable = True
+
+    def __init__(self, source: EnvSource, config: Config, spaces: Spaces, say: Callable[[str], None]) -> None:
+        self.spaces, self.config, self._say = spaces, config, say
+        self._faults = 0
+        self._under_way: set[int] = set()  # lanes whose episode has begun and is not lost
+        self._file = tempfile.TemporaryFile(dir=SHARED_MEMORY if os.path.isdir(SHARED_MEMORY) else None)  # noqa: SIM115
+        self._rows = shared_rows(self._file.fileno(), config.envs, spaces)
+        setup = cloudpickle.dumps((source, config, spaces))
+        shares = [share.tolist() for share in np.array_split(np.arange(config.envs), config.workers)]
+        self._workers = [Worker(share, setup, self._file.fileno(), config.env_timeout) for share in shares]
+        try:
+            for worker in self._workers:
+                if isinstance(fault := worker.answer(SECONDS_TO_START), Fault):
+                    raise _failed(fault)
+        except UsageError:
+            self.close()
+            raise
+
+    def __len__(self) -> int:
+        return self.config.envs
+
+    def reset(self, seeds: dict[int, int]) -> dict[int, np.ndarray]:
+        """See `Lanes`; where an environment fails, its new one is tried again."""
+        left = dict(seeds)
+        while left:
+            for lane in self._ask("reset", {lane: (seed,) for lane, seed in left.items()}):
+                del left[lane]
+                self._under_way.add(lane)
+        return {lane: self._rows["obs"][lane].copy() for lane in seeds}
+
+    def step(self, actions: np.ndarray) -> list[Stepped | Began | Lost]:
+        """See `Lanes`."""
+        self._rows["action"] = actions
+        answered = self._ask("step", {lane: () for lane in range(len(self)) if lane in self._under_way})
+        rows = self._rows.copy()
+        return [
+            Stepped(row["obs"], float(row["reward"]), *map(bool, row["ends"])) if lane in answered else Lost()
+            for lane, row in enumerate(rows)
+        ]
+
+    def play(self, lane: int, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:
+        """See `Lanes`; an environment that fails has played nothing."""
+        nothing: tuple[np.ndarray, list[Stepped]] = np.full(self.spaces.obs_size, np.nan), []
+        played = self._ask("play", {lane: (seed, actions)}).get(lane, nothing)
+        self._under_way.add(lane)
+        return played
+
+    def close(self) -> None:
+        """End all processes."""
+        for worker in self._workers:
+            worker.end(SECONDS_TO_END)
+        self._file.close()
+
+    def _ask(self, request: str, arguments: dict[int, tuple[Any, ...]]) -> dict[int, Any]:
+        """Return the answers of all lanes asked, but for those whose environment failed and has been made anew."""
+        asked = {
+            worker: own
+            for worker in self._workers
+            if (own := {lane: arguments[lane] for lane in worker.lanes if lane in arguments})
+        }
+        for worker, own in asked.items():
+            worker.ask(request, own)
+        answered = {}
+        for worker in asked:
+            answers = worker.answer()
+            if isinstance(answers, Fault):
+                self._replace(worker, answers)
+                continue
+            for lane, answer in answers.items():
+                if isinstance(answer, Fault):
+                    self._renew(worker, lane, answer)
+                else:
+                    answered[lane] = answer
+        return answered
+
+    def _replace(self, worker: Worker, fault: Fault) -> None:
+        """Start a new process for all lanes of one that is gone."""
+        self._count(fault, worker.lanes)
+        worker.end()
+        worker.start()
+        if isinstance(another := worker.answer(SECONDS_TO_START), Fault):
+            self._replace(worker, another)
+
+    def _renew(self, worker: Worker, lane: int, fault: Fault) -> None:
+        """Let the worker make one environment anew."""
+        self._count(fault, [lane])
+        worker.ask("renew", {lane: ()})
+        answers = worker.answer(SECONDS_TO_START)
+        if isinstance(answers, Fault):
+            self._replace(worker, answers)
+        elif isinstance(another := answers[lane], Fault):
+            self._renew(worker, lane, another)
+
+    def _count(self, fault: Fault, lanes: list[int]) -> None:
+        self._under_way.difference_update(lanes)
+        self._faults += 1
+        if self._faults > self.config.restarts:
+            raise _failed(fault)
+        which = f"Environment {lanes[0]}" if len(lanes) == 1 else f"Environments {lanes[0]} to {lanes[-1]}"
+        self._say(
+            f"{which}: {fault.message}. Made anew, failure {self._faults} of {self.config.restarts} that this run "
+            f"survives; what was under way there ends as truncated.\n{fault.traceback}".rstrip()
+        )
+
+
+def serve(connection_fileno: int) -> None:
+    """Be a worker: make environments, answer requests until the parent closes the connection."""
+    connection = Connection(connection_fileno)
+    source, config, spaces = cloudpickle.loads(connection.recv_bytes())
+    lanes, shared = connection.recv()
+    rows = shared_rows(shared, config.envs, spaces)
+    doors: dict[int, Door] = {}
+
+    def renew(lane: int) -> None:
+        if lane in doors:
+            with contextlib.suppress(Exception):  # it has failed already
+                doors[lane].env.close()
+        env = make_one(source, config)
+        check_same(spaces_of(env, config.action_low, config.action_high), spaces)
+        doors[lane] = Door(env, spaces)
+
+    def reset(lane: int, seed: int) -> None:
+        rows[lane]["obs"] = doors[lane].reset(seed)
+
+    def step(lane: int) -> None:
+        row = rows[lane]
+        row["obs"], row["reward"], *ends = doors[lane].step(row["action"].copy())
+        row["ends"] = ends
+
+    def play(lane: int, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:
+        return doors[lane].play(seed, actions)
+
+    requests = {each.__name__: each for each in (renew, reset, step, play)}
+    try:
+        made = [_attempt(renew, lane) for lane in lanes]
+        connection.send(next((fault for fault in made if fault), None))
+        while True:
+            request, arguments = connection.recv()
+            try:
+                answers = {lane: _attempt(requests[request], lane, *own) for lane, own in arguments.items()}
+            except UsageError as error:
+                connection.send(UsageError(str(error)))
+            else:
+                connection.send(answers)
+    except (EOFError, ConnectionError):  # the parent is done, or gone
+        pass
+    finally:
+        for door in doors.values():
+            door.env.close()
+
+
+def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    except EnvironmentFailed as error:
+        return Fault(str(error), "".join(traceback.format_exception(error.__cause__)))
+
+
+def _failed(fault: Fault) -> EnvironmentFailed:
+    error = EnvironmentFailed(f"an environment failed in its worker: {fault.message}")
+    error.__cause__ = RemoteTraceback(f"\n{fault.traceback}") if fault.traceback else None
+    return error

@@ -1,0 +1,70 @@
+"""Running statistics of observations and rewards: part of an agent, learned in training, frozen in evaluation."""
+
+import numpy as np
+
+FARTHEST = 10.0  # standard deviations; what lies beyond is cut off
+LEAST_VARIANCE = 1e-8
+
+
+class Moments:
+    """Mean and variance of all rows (n,) so far, updated row by row (Welford 1962)."""
+
+    def __init__(self, size: int) -> None:
+        self.count, self.mean, self.squares = np.zeros(1), np.zeros(size), np.zeros(size)
+
+    def add(self, row: np.ndarray) -> None:
+        """Take in one row."""
+        self.count += 1.0
+        delta = row - self.mean
+        self.mean += delta / self.count
+        self.squares += delta * (row - self.mean)
+
+    @property
+    def spread(self) -> np.ndarray:
+        """Return the standard deviation, 1 before there are two rows."""
+        if self.count[0] < 2.0:
+            return np.ones_like(self.mean)
+        return np.sqrt(self.squares / self.count + LEAST_VARIANCE)
+
+
+class Normaliser:
+    """What the networks see instead of raw observations and rewards; replay memory keeps the raw ones.
+
+    Observations become (obs - mean) / spread, rewards are divided by the spread of the discounted returns so far of
+    each environment, so that a constant factor in the rewards makes no difference. The logs never see either.
+    """
+
+    def __init__(self, obs_size: int, lanes: int, gamma: float, observations: bool, rewards: bool) -> None:
+        self.gamma = gamma
+        self.seen = Moments(obs_size) if observations else None
+        self.returns = Moments(1) if rewards else None
+        self.running = np.zeros(lanes)  # each environment's discounted return so far in its episode
+
+    def learn(self, lane: int, obs: np.ndarray, reward: float, ended: bool) -> None:
+        """Take in one environment step: the observation (O,) acted on and the reward for it."""
+        if self.seen:
+            self.seen.add(obs)
+        if self.returns:
+            self.running[lane] = self.gamma * self.running[lane] + reward
+            self.returns.add(self.running[lane : lane + 1])
+            if ended:
+                self.running[lane] = 0.0
+
+    def observations(self, obs: np.ndarray) -> np.ndarray:
+        """Return observations (B, O) as the networks see them."""
+        if not self.seen:
+            return obs
+        scaled = (obs - self.seen.mean) / self.seen.spread
+        return scaled.clip(-FARTHEST, FARTHEST).astype(np.float32)
+
+    def rewards(self, reward: np.ndarray) -> np.ndarray:
+        """Return rewards (B,) as the critics see them."""
+        return (reward / self.returns.spread).astype(np.float32) if self.returns else reward
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return all that changes, by name; the arrays are the ones in use."""
+        found = {"running": self.running}
+        for name, moments in (("observations", self.seen), ("returns", self.returns)):
+            if moments:
+                found |= {f"{name}.{part}": array for part, array in vars(moments).items()}
+        return found
