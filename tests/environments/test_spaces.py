@@ -1,7 +1,7 @@
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Dict
+from gymnasium.spaces import Box
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,11 +58,6 @@ def test_unusable_action_spaces_are_refused_with_the_remedy(space, says):
 def test_bounds_made_infinite_by_clip_action_are_refused():
     with pytest.raises(UsageError, match="finite"):
         reading.spaces_of(gymnasium.wrappers.ClipAction(gymnasium.make("Pendulum-v1")))
-
-
-def test_nested_observations_are_refused_with_the_remedy():
-    with pytest.raises(UsageError, match="FlattenObservation"):
-        spaces_of(Box(-1, 1, (1,)), Dict(a=Box(-1, 1, (1,))))
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.uint8, np.int32])

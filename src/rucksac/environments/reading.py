@@ -125,9 +125,9 @@ def _continuous(space: kinds.Box, low_given: Bounds, high_given: Bounds) -> Acti
         raise UsageError("the environment has an empty action space; nothing can be learned there")
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         raise UsageError(
-            f"actions range from {low.min():g} to {high.max():g}, but every bound must be finite; give "
-            "--action-low and --action-high, or wrap the environment in gymnasium.wrappers.RescaleAction (and leave out "
-            "gymnasium.wrappers.ClipAction, which makes bounds infinite)"
+            f"actions range from {low.min():g} to {high.max():g}, but every bound must be finite; give --action-low "
+            "and --action-high, or wrap the environment in gymnasium.wrappers.RescaleAction "
+            "(gymnasium.wrappers.ClipAction makes bounds infinite: leave it out)"
         )
     if not (low < high).all():
         raise UsageError("an action dimension has a lower bound that is not below its upper bound; correct the space")
