@@ -12,12 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from gymnasium.spaces import Box
 
 from rucksac.building import build, compile_agent
 from rucksac.compilation import computing
 from rucksac.config import Config
-from rucksac.environments.spaces import Continuous, Spaces
+from rucksac.environments.spaces import Continuous, Numbers, Spaces
 from rucksac.experience.replay import Replay
 from rucksac.experience.sampling import UniformSampler
 from rucksac.resources import available_threads
@@ -50,9 +49,8 @@ def main() -> None:
     while len(replay) < ROWS - ROWS // 1000 - 2:
         add()
     sampler = UniformSampler(replay, 256, 0.99, generator)
-    spaces = Spaces(
-        Box(-np.inf, np.inf, (OBS,)), Continuous((ACTION,), np.dtype(np.float32), -np.ones(ACTION), np.ones(ACTION))
-    )
+    actions = Continuous((ACTION,), np.dtype(np.float32), -np.ones(ACTION), np.ones(ACTION))
+    spaces = Spaces(Numbers((OBS,)), actions)
     one = generator.standard_normal((1, OBS)).astype(np.float32)
     with computing(available_threads()):
         eager, compiled = (build(Config(compile=mode), spaces) for mode in ("never", "auto"))

@@ -14,13 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from contestant import multiply_adds
-from gymnasium.spaces import Box
 
 from rucksac.algorithm.update import Batch
 from rucksac.building import build, compile_agent
 from rucksac.compilation import computing
 from rucksac.config import Config
-from rucksac.environments.spaces import Continuous, Spaces
+from rucksac.environments.spaces import Continuous, Numbers, Spaces
 from rucksac.resources import available_threads
 
 OBS, ACTION, ROUNDS, SECONDS = 17, 6, 7, 1.0
@@ -42,9 +41,8 @@ def measure(case: str, threads: int) -> list[dict]:
     """Return a row per round: steps per second, and the floor at the matmul speed of the same moment."""
     widths, rows = case.split("/")
     hidden, rows = tuple(map(int, widths.split("x"))), int(rows)
-    spaces = Spaces(
-        Box(-np.inf, np.inf, (OBS,)), Continuous((ACTION,), np.dtype(np.float32), -np.ones(ACTION), np.ones(ACTION))
-    )
+    actions = Continuous((ACTION,), np.dtype(np.float32), -np.ones(ACTION), np.ones(ACTION))
+    spaces = Spaces(Numbers((OBS,)), actions)
     with computing(threads):
         agent = build(Config(hidden=hidden, batch_size=rows), spaces)
         assert compile_agent(agent) is None

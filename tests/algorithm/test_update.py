@@ -3,17 +3,16 @@ import copy
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box
 from torch.utils import _pytree as pytree
 
 from rucksac.algorithm.update import METRICS, Batch, Scales
 from rucksac.building import build, compile_agent
 from rucksac.config import Config
-from rucksac.environments.spaces import Continuous, Spaces
+from rucksac.environments.spaces import Continuous, Numbers, Spaces
 from rucksac.training.agent_file import tensors_of
 
 ACTIONS = Continuous((2,), np.dtype(np.float32), np.array([-1.0, -2.0]), np.array([1.0, 5.0]))
-SPACES = Spaces(Box(-np.inf, np.inf, (3,)), ACTIONS)
+SPACES = Spaces(Numbers((3,)), ACTIONS)
 ROWS = 7
 
 

@@ -1,35 +1,33 @@
-"""Observations of any kind as flat numbers."""
+"""Observations that are not one array: discrete ones, and Dict and Tuple of any kinds."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from rucksac.environments.spaces import Numbers
 from rucksac.errors import UsageError
 
 
-def numbers(space: spaces.Box, obs: Any) -> np.ndarray:
-    """Return an observation of a Box as an array of its shape; raise `UsageError` when it has another or no numbers."""
-    try:
-        array = np.asarray(obs)
-    except ValueError:  # nested lists of unequal length
-        array = np.asarray(None)
-    if array.shape != space.shape or array.dtype.kind not in "fiub":
-        raise UsageError(
-            f"an observation has shape {array.shape} and type {array.dtype}, but must be numbers of shape "
-            f"{space.shape}; correct what produced it"
-        )
-    return array
+@dataclass(frozen=True, eq=False)
+class Composite:
+    """Parts of Dict and Tuple one after the other, what is discrete as one-hot rows.
 
-
-def strung_together(space: gymnasium.Space[Any], obs: Any) -> np.ndarray:
-    """Return an observation as (O,): parts of Dict and Tuple one after the other, what is discrete as one-hot rows.
-
-    Parts of a Dict come in the order of the space, which Gymnasium sorts by name. Raises `UsageError` for what does not
-    fit the space.
+    Parts of a Dict come in the order of the space, which Gymnasium sorts by name.
     """
-    return np.concatenate(_pieces(space, obs, "an observation"))
+
+    space: gymnasium.Space[Any]
+
+    @property
+    def size(self) -> int:
+        """Return O."""
+        return spaces.flatdim(self.space)
+
+    def flatten(self, obs: Any) -> np.ndarray:
+        """Return one observation as (O,); raise `UsageError` when it is not in the space."""
+        return np.concatenate(_pieces(self.space, obs, "an observation"))
 
 
 def _pieces(space: gymnasium.Space[Any], obs: Any, name: str) -> list[np.ndarray]:
@@ -43,7 +41,7 @@ def _pieces(space: gymnasium.Space[Any], obs: Any, name: str) -> list[np.ndarray
         parts = enumerate(zip(space.spaces, obs, strict=True))
         return [piece for index, (part, one) in parts for piece in _pieces(part, one, f"{name} at {index}")]
     if isinstance(space, spaces.Box):
-        return [numbers(space, obs).reshape(-1)]
+        return [Numbers(space.shape).flatten(obs)]
     if not space.contains(obs):
         raise UsageError(f"{name} is {_short(obs)}, which is not in the space {_short(space)}; correct it")
     return [np.asarray(spaces.flatten(space, obs))]

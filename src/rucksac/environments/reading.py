@@ -8,7 +8,8 @@ import numpy as np
 from gymnasium import spaces as kinds
 
 from rucksac.environments.choices import Choices
-from rucksac.environments.spaces import Actions, Continuous, Spaces
+from rucksac.environments.observations import Composite
+from rucksac.environments.spaces import Actions, Continuous, Numbers, Observations, Spaces
 from rucksac.errors import UsageError
 
 LARGEST_OBSERVATION = 10_000_000  # numbers
@@ -31,22 +32,24 @@ def spaces_of(env: gymnasium.Env | gymnasium.vector.VectorEnv, low: Bounds = Non
     if isinstance(action, DISCRETE):
         if low is not None or high is not None:
             raise UsageError(f"actions are {action}, which have no bounds; leave out --action-low and --action-high")
-        return Spaces(observation, _choices(action))
+        return Spaces(_observations(observation), _choices(action))
     if not isinstance(action, kinds.Box):
         raise UsageError(
             f"actions are {type(action).__name__}, but must be Box, Discrete, MultiDiscrete or MultiBinary; "
             "wrap the environment in gymnasium.wrappers.TransformAction"
         )
-    return Spaces(observation, _continuous(action, low, high))
+    return Spaces(_observations(observation), _continuous(action, low, high))
 
 
 def to_json(spaces: Spaces) -> dict[str, Any]:
     """Return the spaces as plain JSON values."""
-    actions = spaces.actions
+    seen, actions = spaces.observations, spaces.actions
+    assert isinstance(seen, Composite | Numbers)
+    assert isinstance(actions, Choices | Continuous)
+    observed = _describe(seen.space) if isinstance(seen, Composite) else {"kind": "Box", "shape": list(seen.shape)}
     if isinstance(actions, Choices):
         described = _describe(actions.space)
     else:
-        assert isinstance(actions, Continuous)
         described = {
             "kind": "Continuous",
             "shape": list(actions.shape),
@@ -54,17 +57,17 @@ def to_json(spaces: Spaces) -> dict[str, Any]:
             "low": actions.low.tolist(),
             "high": actions.high.tolist(),
         }
-    return {"observation": _describe(spaces.observation), "action": described}
+    return {"observation": observed, "action": described}
 
 
 def from_json(values: dict[str, Any]) -> Spaces:
     """Return the spaces that `to_json` gave; raise `ValueError` or the like when they make no sense."""
-    observation, action = _space(values["observation"]), values["action"]
+    observations, action = _observations(_space(values["observation"])), values["action"]
     if action["kind"] != "Continuous":
         space = _space(action)
         if not isinstance(space, DISCRETE):
             raise ValueError(f"actions cannot be {action['kind']}")
-        return Spaces(observation, _choices(space))
+        return Spaces(observations, _choices(space))
     actions = Continuous(
         tuple(int(n) for n in action["shape"]),
         np.dtype(action["dtype"]),
@@ -74,7 +77,7 @@ def from_json(values: dict[str, Any]) -> Spaces:
     size = int(np.prod(actions.shape, dtype=int))
     if size < 1 or actions.low.shape != (size,) or actions.high.shape != (size,) or actions.dtype.kind not in "fiu":
         raise ValueError("the sizes of the actions contradict each other")
-    return Spaces(observation, actions)
+    return Spaces(observations, actions)
 
 
 def check_same(given: Spaces, expected: Spaces) -> None:
@@ -106,6 +109,10 @@ def _check_observation(space: Any, inside: str = "") -> None:
             f"an observation{inside} holds {size:,} numbers, but must hold 1 to {LARGEST_OBSERVATION:,}; "
             "choose an environment that shows something, in a form made for learning"
         )
+
+
+def _observations(space: Any) -> Observations:
+    return Numbers(tuple(space.shape)) if isinstance(space, kinds.Box) else Composite(space)
 
 
 def _choices(space: Any) -> Choices:

@@ -3,16 +3,27 @@
 One affine map per action dimension, here and nowhere else. O is the flat observation size, A the action size.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium
 import numpy as np
 
-from rucksac.environments.observations import numbers, strung_together
 from rucksac.errors import UsageError, environment_failed
 
 LARGEST_REWARD = 3e38  # what float32 can hold
+
+
+class Observations(Protocol):
+    """A kind of observations: how the environment's become rows of numbers."""
+
+    @property
+    def size(self) -> int:
+        """Return O."""
+
+    def flatten(self, obs: Any) -> np.ndarray:
+        """Return one observation as numbers (O,); raise `UsageError` when it does not fit."""
 
 
 class Actions(Protocol):
@@ -27,6 +38,31 @@ class Actions(Protocol):
 
     def random(self, generator: np.random.Generator, count: int) -> np.ndarray:
         """Return `count` uniformly random actions, (count, A) float32."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Observations that are arrays of one shape."""
+
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Return O."""
+        return math.prod(self.shape)
+
+    def flatten(self, obs: Any) -> np.ndarray:
+        """Return one observation as (O,); raise `UsageError` when it has another shape or is no number."""
+        try:
+            array = np.asarray(obs)
+        except ValueError:  # nested lists of unequal length
+            array = np.asarray(None)
+        if array.shape != self.shape or array.dtype.kind not in "fiub":
+            raise UsageError(
+                f"an observation has shape {array.shape} and type {array.dtype}, but must be numbers of shape "
+                f"{self.shape}; correct what produced it"
+            )
+        return array.reshape(-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,13 +96,13 @@ class Continuous:
 class Spaces:
     """What the agent knows of an environment's observations and actions."""
 
-    observation: gymnasium.Space[Any]
+    observations: Observations
     actions: Actions
 
     @property
     def obs_size(self) -> int:
         """Return O."""
-        return gymnasium.spaces.flatdim(self.observation)
+        return self.observations.size
 
     @property
     def action_size(self) -> int:
@@ -75,10 +111,8 @@ class Spaces:
 
     def flatten(self, obs: Any) -> np.ndarray:
         """Return one observation as (O,) float32; raise `UsageError` when it does not fit or is not finite."""
-        space = self.observation
-        flat = numbers(space, obs) if isinstance(space, gymnasium.spaces.Box) else strung_together(space, obs)
         with np.errstate(over="ignore"):  # what overflows is not finite
-            flat = flat.astype(np.float32).reshape(-1)
+            flat = self.observations.flatten(obs).astype(np.float32)
         if not np.isfinite(flat).all():
             raise UsageError(f"an observation is not finite at index {np.isfinite(flat).argmin()}; correct its source")
         return flat
