@@ -1,5 +1,8 @@
 """Small real environments whose right answers are known."""
 
+import os
+import time
+
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
@@ -131,3 +134,53 @@ def squashed_log_density(action, mean, std):
     action = np.clip(np.float64(action), -1 + 1e-6, 1 - 1e-6)
     u = np.arctanh(action)
     return float(-0.5 * ((u - mean) / std) ** 2 - np.log(std * np.sqrt(2 * np.pi)) - np.log1p(-(action**2)))
+
+
+class Failing(World):
+    """Fails in one method; only the first time if `once` names a file, which then remembers it."""
+
+    def __init__(self, where, how="raises", once=None):
+        self.where, self.how, self.once = where, how, once
+        self._maybe_fail("constructor")
+
+    def reset(self, *, seed=None, options=None):
+        self._maybe_fail("reset")
+        return super().reset(seed=seed)
+
+    def step(self, action):
+        self.steps += 1
+        if self.steps == 3:
+            self._maybe_fail("step")
+        return np.array([self.steps], np.float32), 1.0, False, self.steps == 5, {}
+
+    def _maybe_fail(self, method):
+        if method != self.where:
+            return
+        if self.once:
+            try:
+                open(self.once, "x").close()
+            except FileExistsError:
+                return
+        if self.how == "raises":
+            raise ZeroDivisionError("the motor is at rest")
+        if self.how == "dies":
+            os._exit(7)
+        time.sleep(60)
+
+
+class Random(World):
+    """Each episode is one random walk of its own, from the seed it is given."""
+
+    observation_space = Box(-np.inf, np.inf, (2,), np.float64)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.length = int(self.np_random.integers(3, 9))
+        self.where = self.np_random.normal(size=2)
+        return self.where.copy(), {}
+
+    def step(self, action):
+        self.steps += 1
+        self.where += self.np_random.normal(size=2) + action[0]
+        over = self.steps == self.length
+        return self.where.copy(), float(self.where.sum()), over and self.length % 2 == 0, over, {}

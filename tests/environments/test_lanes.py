@@ -1,0 +1,167 @@
+import contextlib
+import os
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+
+from rucksac.config import Config
+from rucksac.environments.making import make
+from rucksac.environments.opening import lanes_of, open_lanes
+from rucksac.environments.rollout import Rollout
+from rucksac.errors import EnvironmentFailed, UsageError
+from rucksac.training.evaluate import Evaluation, evaluate_lanes
+from tests.worlds import Counter, Failing, Random, World
+
+
+def opened(source, cleanup, say=lambda text: None, **settings):
+    return open_lanes(source, Config(**settings), cleanup, say)[0]
+
+
+def play(lanes, steps, seed=1):
+    """Return the transitions, episodes and lost lanes of so many steps with actions of their own."""
+    rollout, generator = Rollout(lanes, seed), np.random.default_rng(0)
+    rollout.start()
+    transitions, episodes, lost = [], [], []
+    for _ in range(steps):
+        actions = generator.uniform(-1, 1, (len(lanes), lanes.spaces.action_size)).astype(np.float32)
+        for found, new in zip((transitions, episodes, lost), rollout.step(actions), strict=True):
+            found += new
+    return transitions, episodes, lost
+
+
+@pytest.mark.parametrize("kind", [SyncVectorEnv, AsyncVectorEnv])
+@pytest.mark.parametrize("mode", AutoresetMode)
+def test_a_vector_env_gives_true_transitions_in_every_autoreset_mode(kind, mode):
+    steps = 21
+    envs = kind([Counter, Counter, Counter], autoreset_mode=mode)
+    with contextlib.closing(lanes_of(Config(), envs)) as lanes:
+        transitions, episodes, _ = play(lanes, steps)
+    for lane in range(3):
+        own = [t for t in transitions if t.lane == lane]
+        for t in own:
+            episode, step = divmod(t.next_obs[0], 100)
+            assert t.next_obs[0] == t.obs[0] + 1  # never from one episode into the next, never a reset's observation
+            assert t.reward == step
+            assert t.terminated == (episode % 2 == 0 and step == 3)
+            assert t.truncated == (episode % 2 == 1 and step == 4)
+        resets = 4 if mode is AutoresetMode.NEXT_STEP else 0  # each takes a step of its own, which is no transition
+        assert len(own) == steps - resets
+    assert {(e.length, e.total_return) for e in episodes} == {(3, 6.0), (4, 10.0)}
+
+
+def test_a_vector_env_that_does_not_say_how_it_resets_is_refused():
+    envs = SyncVectorEnv([Counter])
+    del envs.metadata["autoreset_mode"]
+    with pytest.raises(UsageError, match="set metadata"):
+        lanes_of(Config(), envs)
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.DISABLED, AutoresetMode.SAME_STEP])
+def test_evaluation_counts_short_episodes_no_more_than_long_ones(mode):
+    class OfLength(World):
+        def __init__(self, length):
+            self.length = length
+
+        def step(self, action):
+            self.steps += 1
+            return self.seen(), 1.0, self.steps == self.length, False, {}
+
+    class Idle:
+        def act(self, obs, deterministic):
+            return np.zeros((len(obs), 1), np.float32)
+
+    envs = SyncVectorEnv([lambda: OfLength(1), lambda: OfLength(100)], autoreset_mode=mode)
+    evaluation = evaluate_lanes(Idle(), lanes_of(Config(), envs), episodes=5)
+    assert evaluation.returns.tolist() == [1, 100, 1, 100, 1]
+    assert isinstance(evaluation, Evaluation)
+
+
+def test_workers_give_what_one_process_gives_whatever_their_number():
+    def seen(**settings):
+        with contextlib.ExitStack() as cleanup:
+            transitions, episodes, lost = play(opened(Random, cleanup, envs=3, **settings), 40)
+        assert not lost
+        return repr(transitions), episodes
+
+    assert seen(workers=0) == seen(workers=1) == seen(workers=2)
+
+
+def test_workers_play_an_open_episode_again():
+    with contextlib.ExitStack() as cleanup:
+        lanes = opened(Random, cleanup, envs=2, workers=1)
+        actions = np.ones((4, 1), np.float32)
+        first, steps = lanes.play(1, 5, actions)
+        again, same = lanes.play(0, 5, actions)
+    assert np.array_equal(first, again)
+    assert repr(steps) == repr(same)
+
+
+@pytest.mark.parametrize("how", ["raises", "dies", "hangs"])
+@pytest.mark.parametrize("where", ["step", "reset"])
+def test_an_environment_that_fails_in_a_worker_is_made_anew_and_the_rest_goes_on(where, how, tmp_path):
+    said = []
+    settings = {"env_args": {"where": where, "how": how, "once": str(tmp_path / "failed")}, "env_timeout": 2.0}
+    with contextlib.ExitStack() as cleanup:
+        lanes = opened(OnlyInWorkers(Failing), cleanup, said.append, envs=2, workers=1, restarts=1, **settings)
+        transitions, episodes, lost = play(lanes, 12)
+    assert (tmp_path / "failed").exists()
+    assert len(said) == 1
+    assert {"raises": "at rest", "dies": "exit code 7", "hangs": "no answer for 2 seconds"}[how] in said[0]
+    assert lost == ([] if where == "reset" else [0] if how == "raises" else [0, 1])
+    assert len(transitions) == 24 - len(lost)
+    assert all(t.next_obs[0] == t.obs[0] + 1 for t in transitions)
+    assert {episode.length for episode in episodes} == {5}
+
+
+class OnlyInWorkers:
+    """A source that gives a harmless world in the process of the tests."""
+
+    def __init__(self, source):
+        self.source, self.parent = source, os.getpid()
+
+    def __call__(self, **arguments):
+        return self.source(**arguments) if os.getpid() != self.parent else World()
+
+
+@pytest.mark.parametrize("where", ["constructor", "reset", "step"])
+def test_when_restarts_are_used_up_the_run_ends_with_the_workers_own_traceback(where):
+    with contextlib.ExitStack() as cleanup, pytest.raises(EnvironmentFailed, match="at rest.*worlds.py") as caught:
+        settings = {"env_args": {"where": where}, "restarts": 1}
+        play(opened(OnlyInWorkers(Failing), cleanup, envs=1, workers=1, **settings), 10)
+    assert "raise ZeroDivisionError" in str(caught.value.__cause__)
+
+
+def test_a_dead_worker_takes_only_its_own_lanes_with_it(tmp_path):
+    once = str(tmp_path / "failed")
+    with contextlib.ExitStack() as cleanup:
+        source = OnlyInWorkers(Failing)
+        lanes = opened(source, cleanup, envs=4, workers=2, env_args={"where": "step", "how": "dies", "once": once})
+        _, _, lost = play(lanes, 6)
+    assert lost in ([0, 1], [2, 3])
+
+
+def test_a_function_that_cannot_be_imported_reaches_the_workers_too():
+    scale = 3.0
+
+    def local():
+        return gymnasium.wrappers.TransformReward(gymnasium.make("Pendulum-v1"), lambda reward: scale * reward)
+
+    with contextlib.ExitStack() as cleanup:
+        transitions, _, _ = play(opened(local, cleanup, envs=1, workers=1), 3)
+    with contextlib.ExitStack() as cleanup:
+        plain, _, _ = play(opened("Pendulum-v1", cleanup, envs=1), 3)
+    np.testing.assert_allclose([t.reward for t in transitions], [3.0 * t.reward for t in plain])
+
+
+def test_settings_that_contradict_a_vector_env_are_refused():
+    def source():
+        return gymnasium.make_vec("Pendulum-v1", 2)
+
+    for settings in ({"envs": 1}, {"envs": 2, "workers": 1}):
+        with contextlib.ExitStack() as cleanup, pytest.raises(UsageError, match="the VectorEnv has 2 environments"):
+            opened(source, cleanup, **settings)
+    with pytest.raises(UsageError, match="not for a VectorEnv"):
+        make(source, Config(time_limit=3))
+    assert isinstance(make(source, Config()), VectorEnv)
