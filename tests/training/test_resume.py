@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import rucksac
 from rucksac.agent import Agent
@@ -78,10 +79,14 @@ def everything(thing, path="training", seen=None):
         yield from everything(vars(thing), path, seen)
 
 
+NO_PROMISE = (".progress.seconds", ".lanes.")  # where the time went, and the processes that run environments
+
+
 def differences(left, right):
-    """Return the paths at which two trainings differ; where a phase's seconds went is no part of the promise."""
+    """Return the paths at which two trainings differ."""
     first, second = (
-        {path: value for path, value in everything(each) if ".progress.seconds" not in path} for each in (left, right)
+        {path: value for path, value in everything(each) if not any(word in path for word in NO_PROMISE)}
+        for each in (left, right)
     )
     assert len(first) > 60
     return sorted(path for path in first.keys() | second.keys() if first.get(path) != second.get(path))
@@ -95,6 +100,7 @@ def differences(left, right):
         {"envs": 2, "utd": 2.0, "target_every": 3, "buffer_size": 60},
         {"precision": "bf16", "hidden": (16, 16), "alpha": 0.2},
         {"compile": "auto"},
+        {"envs": 3, "workers": 2, "normalise_observations": True, "normalise_rewards": True},
     ],
 )
 def test_a_resumed_run_equals_the_uninterrupted_one_in_every_attribute(tmp_path, trained, settings):
@@ -174,12 +180,27 @@ def test_an_environment_that_does_not_repeat_itself_gets_its_episode_closed_and_
     console = Console(60)
     console.note = notes.append
     resume_run(plan_of(tmp_path / "run", Counter, steps=60), tmp_path / "run", console)
-    assert any("did not repeat its open episode" in note for note in notes)
+    assert any("of environments 0 could not be repeated" in note for note in notes)
     resumed = trained[1]
     rewards = [json.loads(row["return"]) for row in logs(tmp_path / "run")["episodes"]]
     assert set(rewards) == {6.0, 10.0}
     ends = resumed.replay.kind[: resumed.replay.written[0]] & TRUNCATED
     assert np.count_nonzero(ends) == rewards.count(10.0) + 1  # those that ended so, and the one that was closed
+
+
+def test_a_vector_env_goes_on_with_new_episodes_and_the_user_is_told(tmp_path, trained):
+    def source():
+        return SyncVectorEnv([Counter, Counter], autoreset_mode=AutoresetMode.SAME_STEP)
+
+    train_run(plan(source, steps=90, envs=2), tmp_path / "run", None)
+    notes = []
+    console = Console(150)
+    console.note = notes.append
+    resume_run(plan_of(tmp_path / "run", source, steps=150), tmp_path / "run", console)
+    assert any("of environments 0, 1 could not be repeated" in note for note in notes)
+    assert trained[1].agent.grad_steps == 150 - 20 + 2
+    assert {row["seed"] for row in logs(tmp_path / "run")["episodes"]} == {"-1"}
+    assert {row["return"] for row in logs(tmp_path / "run")["episodes"]} == {"6.0", "10.0"}
 
 
 def test_an_environment_made_by_a_function_is_needed_again(tmp_path):

@@ -22,7 +22,8 @@ class Lanes(Protocol):
     """Several environments, wherever they run."""
 
     spaces: Spaces
-    repeatable: bool  # whether each episode starts from the seed given to `reset`
+    seeded: bool  # whether every episode starts from the seed given to `reset`
+    repeatable: bool  # whether an episode can be played again
 
     def __len__(self) -> int: ...
 
@@ -42,7 +43,7 @@ class Lanes(Protocol):
 class Doors:
     """Environments in this process, one after the other."""
 
-    repeatable = True
+    seeded = repeatable = True
 
     def __init__(self, doors: list[Door]) -> None:
         self.doors, self.spaces = doors, doors[0].spaces
@@ -83,7 +84,7 @@ class Transition(NamedTuple):
 class Episode(NamedTuple):
     """One finished episode; the return is the plain sum of rewards."""
 
-    seed: int
+    seed: int  # -1 where the environment begins anew by itself
     total_return: float
     length: int
 
@@ -117,7 +118,9 @@ class Rollout:
                 self.actions[lane].append(action)
                 self.obs[lane] = next_obs
                 if terminated or truncated:
-                    finished.append(Episode(self.seeds[lane], self.returns[lane], self.lengths[lane]))
+                    finished.append(
+                        Episode(self.seeds[lane] if self.lanes.seeded else -1, self.returns[lane], self.lengths[lane])
+                    )
                     over.append(lane)
             elif isinstance(outcome, Began):
                 self.obs[lane] = outcome.obs

@@ -19,7 +19,9 @@ from rucksac.errors import UsageError, environment_failed
 
 
 class VectorLanes:
-    """The environments of one `VectorEnv`."""
+    """The environments of one `VectorEnv`, which steps all of them or none."""
+
+    repeatable = False
 
     def __init__(self, envs: VectorEnv, spaces: Spaces) -> None:
         self.envs, self.spaces = envs, spaces
@@ -30,7 +32,7 @@ class VectorLanes:
                 "the VectorEnv does not say how its environments begin anew; set metadata['autoreset_mode'] to a "
                 "gymnasium.vector.AutoresetMode"
             ) from None
-        self.repeatable = self.mode is AutoresetMode.DISABLED
+        self.seeded = self.mode is AutoresetMode.DISABLED
         self._first: list[np.ndarray] = []  # by lane, what `reset` returns; empty before the first one
         self._ended = np.zeros(envs.num_envs, bool)
 
@@ -72,7 +74,7 @@ class VectorLanes:
         return outcomes
 
     def play(self, lane: int, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:
-        """See `Lanes`; the environments cannot be stepped one by one, so this cannot be done."""
+        """Not possible, as one lane cannot be stepped alone."""
         raise NotImplementedError
 
     def close(self) -> None:

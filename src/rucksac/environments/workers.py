@@ -112,7 +112,7 @@ class Workers:
     An environment that raises, dies or hangs is made anew, at most `config.restarts` times in all.
     """
 
-    repeatable = True
+    seeded = repeatable = True
 
     def __init__(self, source: EnvSource, config: Config, spaces: Spaces, say: Callable[[str], None]) -> None:
         self.spaces, self.config, self._say = spaces, config, say

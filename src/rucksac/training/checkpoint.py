@@ -200,14 +200,14 @@ class Checkpoints:
             if damaged.name > folder.name:
                 shutil.rmtree(damaged)
         self._remove_what_is_no_longer_needed()
-        for lane in range(len(training.rollout.lanes)):
-            if not self._reenact(training, lane):
-                notes.append(
-                    f"The environment did not repeat its open episode {training.rollout.lengths[lane]} steps long: "
-                    "that episode is closed as truncated, and from here on the run is not the one it would have been."
-                )
-                training.replay.close_episode(lane)
-                training.rollout.begin(lane)
+        lost = [lane for lane in range(len(training.rollout.lanes)) if not self._reenact(training, lane)]
+        if lost:
+            notes.append(
+                f"The open episodes of environments {', '.join(map(str, lost))} could not be repeated exactly: they "
+                "are closed as truncated, and from here on the run is not the one it would have been."
+            )
+            training.close_episodes(lost)
+            training.rollout.begin(*lost)
         return logs, notes
 
     def read(self, training: Training, folder: Path) -> dict[str, int]:

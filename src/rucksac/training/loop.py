@@ -97,8 +97,7 @@ def run(
         lap("act")
         transitions, finished, lost = rollout.step(actions)
         lap("environment")
-        for lane in lost:
-            replay.close_episode(lane)
+        training.close_episodes(lost)
         for transition in transitions:
             replay.add(*transition)
             if agent.normaliser:

@@ -44,3 +44,10 @@ class Training:
     sampler: UniformSampler
     warmup: np.random.Generator
     progress: Progress
+
+    def close_episodes(self, lanes: list[int]) -> None:
+        """Let open episodes that cannot go on end as truncated."""
+        for lane in lanes:
+            self.replay.close_episode(lane)
+            if self.agent.normaliser:
+                self.agent.normaliser.running[lane] = 0.0
