@@ -1,7 +1,9 @@
+import json
+
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Sequence, Text, Tuple
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,3 +80,104 @@ def test_spaces_survive_json():
     spaces = spaces_of(Box(np.array([0, -3], np.float64), np.array([5, 1], np.float64), dtype=np.float64))
     again = reading.from_json(reading.to_json(spaces))
     assert reading.to_json(again) == reading.to_json(spaces)
+
+
+NESTED = Dict(
+    arm=Dict(angle=Box(-1, 1, (2, 2), np.float64), grip=Discrete(3, start=-1)),
+    lamps=MultiBinary(2),
+    modes=MultiDiscrete([2, 3]),
+    pair=Tuple([Discrete(2), Box(0, 255, (1,), np.uint8)]),
+)
+
+
+def nested(**changes):
+    seen = {
+        "arm": {"angle": np.array([[0.1, 0.2], [0.3, 0.4]]), "grip": 1},
+        "lamps": np.array([1, 0], np.int8),
+        "modes": np.array([0, 2]),
+        "pair": (1, np.array([7], np.uint8)),
+    }
+    return {**seen, **changes}
+
+
+def test_parts_of_an_observation_are_strung_together_and_discrete_ones_become_one_hot():
+    spaces = spaces_of(Box(-1, 1, (1,)), NESTED)
+    angle, grip, lamps, modes, pair = [0.1, 0.2, 0.3, 0.4], [0, 0, 1], [1, 0], [1, 0, 0, 0, 1], [0, 1, 7]
+    expected = np.array([*angle, *grip, *lamps, *modes, *pair], np.float32)
+    assert spaces.flatten(nested()).tolist() == expected.tolist()
+    assert spaces.obs_size == len(expected)
+    flat = gymnasium.spaces.flatten(NESTED, nested())  # what the wrapper FlattenObservation gives
+    np.testing.assert_array_equal(spaces.flatten(nested()), flat.astype(np.float32))
+    again = reading.from_json(json.loads(json.dumps(reading.to_json(spaces))))
+    assert again.flatten(nested()).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("obs", "says"),
+    [
+        (nested(arm={"grip": 1}), "at 'arm' is .* but must be a dict with angle, grip"),
+        (nested(arm={"angle": np.zeros((2, 2)), "grip": 2}), r"at 'arm' at 'grip' is 2, which is not in .*Discrete\(3"),
+        (nested(arm={"angle": np.zeros(4), "grip": 0}), r"shape \(4,\)"),
+        (nested(pair=(1,)), "at 'pair' is .* but must be a tuple of 2"),
+        (nested(lamps=np.array([2, 0], np.int8)), "at 'lamps' is .* which is not in"),
+        (None, "is None, but must be a dict"),
+    ],
+)
+def test_observations_that_are_not_in_their_space_are_refused_by_name(obs, says):
+    with pytest.raises(UsageError, match=says):
+        spaces_of(Box(-1, 1, (1,)), NESTED).flatten(obs)
+
+
+@pytest.mark.parametrize("space", [Text(5), Dict(a=Text(5)), Sequence(Discrete(2)), Box(0, 1, (0,))])
+def test_observations_that_cannot_be_numbers_are_refused(space):
+    with pytest.raises(UsageError, match=r"observations are (Text|Sequence).*must be Box|holds 0 numbers"):
+        spaces_of(Box(-1, 1, (1,)), space)
+
+
+@pytest.mark.parametrize("space", [Discrete(4), Discrete(3, start=-1), MultiDiscrete([2, 3]), MultiBinary((1, 2))])
+def test_every_choice_of_a_discrete_space_is_one_action(space):
+    actions = spaces_of(space).actions
+    chosen = actions.to_env(np.eye(actions.size, dtype=np.float32))
+    assert len({repr(each) for each in chosen}) == len(chosen) == actions.size
+    assert all(space.contains(each) for each in chosen)
+    assert space.contains(actions.to_env(np.eye(actions.size, dtype=np.float32)[0]))
+    drawn = actions.random(np.random.default_rng(0), 400)
+    assert (drawn.sum(1) == 1).all()
+    assert (drawn.sum(0) > 0.5 * 400 / actions.size).all()
+
+
+def test_choices_are_refused_when_there_are_none_or_too_many():
+    with pytest.raises(UsageError, match="1 in all, but there must be 2 to 4,096"):
+        spaces_of(Discrete(1))
+    with pytest.raises(UsageError, match=r"1,048,576 in all"):
+        spaces_of(MultiBinary(20))
+    with pytest.raises(UsageError, match="have no bounds; leave out --action-low"):
+        reading.spaces_of(gymnasium.make("CartPole-v1"), low=[0.0])
+
+
+def test_given_bounds_take_the_place_of_infinite_ones():
+    env = gymnasium.wrappers.ClipAction(gymnasium.make("Pendulum-v1"))
+    spaces = reading.spaces_of(env, [-2.0], [1.0])
+    assert spaces.actions.to_env(np.array([[-1.0], [1.0]], np.float32)).tolist() == [[-2.0], [1.0]]
+    assert reading.to_json(reading.from_json(reading.to_json(spaces))) == reading.to_json(spaces)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "says"),
+    [
+        ([-3.0], None, "dimension 0, but the environment allows -2 to 2; stay within"),
+        ([0.0, 0.0], None, "--action-low has 2 numbers, but must have 1 or 1"),
+        ([1.0], [1.0], "not below its upper bound"),
+    ],
+)
+def test_given_bounds_that_make_no_sense_are_refused(low, high, says):
+    with pytest.raises(UsageError, match=says):
+        reading.spaces_of(gymnasium.make("Pendulum-v1"), low, high)
+
+
+def test_environments_of_different_kinds_are_not_taken_for_the_same():
+    pendulum, cart = (reading.spaces_of(gymnasium.make(name)) for name in ("Pendulum-v1", "CartPole-v1"))
+    with pytest.raises(
+        UsageError, match=r"made for an environment with observation shape \[3\], but this one has \[4\]"
+    ):
+        reading.check_same(cart, pendulum)

@@ -40,8 +40,8 @@ class Categorical:
         Standard normal noise (B, A) becomes Gumbel noise, whose largest sum with the logits is a sample (Gumbel 1954).
         """
         uniform = torch.special.ndtr(noise.double()).clamp(1e-300, 1.0 - 1e-16)
-        choice = (output - (-uniform.log()).log()).argmax(-1)
-        return torch.nn.functional.one_hot(choice, output.shape[-1]).to(output.dtype)
+        choice = (output - (-uniform.log()).log()).argmax(-1, keepdim=True)
+        return (torch.arange(output.shape[-1], device=output.device) == choice).to(output.dtype)
 
     @staticmethod
     def value_of_candidates(critic: Critic, obs: Tensor, candidates: Candidates) -> Tensor:  # noqa: ARG004

@@ -119,7 +119,7 @@ def _choices(space: Any) -> Choices:
     choices = Choices(space)
     if not 2 <= choices.size <= MOST_CHOICES:
         raise UsageError(
-            f"actions are {space}, which makes {choices.size:,} combinations, but there must be 2 to {MOST_CHOICES:,}; "
+            f"actions are {space}, {choices.size:,} in all, but there must be 2 to {MOST_CHOICES:,}; "
             "give the environment fewer choices, or continuous actions"
         )
     return choices
