@@ -3,27 +3,21 @@
 import difflib
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from rucksac.commands import COMMANDS
+from rucksac.commands.parsing import parse
 from rucksac.errors import EnvironmentFailed, StoppedAtOnce, TrainingStopped, UsageError
 
 USAGE = """\
 usage: rucksac COMMAND ...
 
-Soft Actor-Critic: train, judge and watch agents with continuous actions.
+Soft Actor-Critic: train, judge and watch agents; for example: rucksac train Pendulum-v1
 
-  train ENV            train an agent, for example: rucksac train Pendulum-v1
-  resume RUN           go on with an interrupted run, exactly; --steps N gives it more
-  info RUN             say what is in a run folder, how far it is and whether it is whole
-  evaluate RUN         run a trained agent and print its returns with an interval
-  plot RUN [RUN ...]   draw the learning curve of one run or of several
-  watch RUN            show a trained agent in a window, or write a video
-  recipes              list what --recipe accepts, with sources
-  cache                show where compiled steps are kept, or remove them
+{commands}
 
 rucksac COMMAND --help explains a command; rucksac --version prints the version.
 """
-COMMANDS = ("train", "resume", "info", "evaluate", "plot", "watch", "recipes", "cache")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _dispatch(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
-        print(USAGE, end="")
+        print(USAGE.format(commands="\n".join(_overview())), end="")
         return 0 if words else 2
     name, *rest = words
     if name == "--version":
@@ -60,9 +54,14 @@ def _dispatch(words: list[str]) -> int:
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise UsageError(f"there is no command {name!r}; {hint}the commands are {', '.join(COMMANDS)}")
 
-    from rucksac.commands import run_command
-
+    command = parse(name, COMMANDS[name], rest)
+    if command is None:
+        return 0
     if "" not in sys.path:
         sys.path.insert(0, "")  # module:Name-v0 finds a module in the current folder, as `python -m` would
+    return command.run()
 
-    return run_command(name, rest)
+
+def _overview() -> Iterator[str]:
+    for name, command in COMMANDS.items():
+        yield f"  {f'{name} {command.takes}':20} {(command.__doc__ or '').partition('.')[0]}"

@@ -1,0 +1,19 @@
+"""What the command line can do, in the order in which it is listed. A command is named here and nowhere else.
+
+Importing this package needs no torch; what a command needs is imported when it runs.
+"""
+
+from rucksac.commands.looking import Cache, Evaluate, Info, Plot, Recipes, Watch
+from rucksac.commands.parsing import Command
+from rucksac.commands.training import Resume, Train
+
+COMMANDS: dict[str, type[Command]] = {
+    "train": Train,
+    "resume": Resume,
+    "info": Info,
+    "evaluate": Evaluate,
+    "plot": Plot,
+    "watch": Watch,
+    "recipes": Recipes,
+    "cache": Cache,
+}

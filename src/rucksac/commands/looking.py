@@ -1,0 +1,183 @@
+"""The commands that look at what there is: at runs, at their agents, at recipes, at compiled steps."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import tyro
+
+from rucksac.algorithm.recipes import RECIPES
+from rucksac.commands import wording
+from rucksac.commands.parsing import Command
+from rucksac.errors import UsageError
+
+Run = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+Runs = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
+
+
+@dataclass(frozen=True)
+class Info(Command):
+    """Say what is in a run folder, how far the run is and whether every file is whole."""
+
+    takes: ClassVar[str] = "RUN"
+    run_folder: Run
+    """Folder of the run."""
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self) -> int:
+        """Tell; the exit code is 1 when something is damaged."""
+        from rucksac.training.info import info
+
+        found = info(self.run_folder)
+        print(json.dumps(found) if self.json else wording.info(found))
+        return 0 if found["whole"] else 1
+
+
+@dataclass(frozen=True)
+class Evaluate(Command):
+    """Run whole episodes with the mean action and print their returns with an interval.
+
+    Episode i starts from reset(seed=SEED + i).
+    """
+
+    takes: ClassVar[str] = "RUN"
+    run_folder: Run
+    """Folder of the run."""
+    episodes: int = 10
+    """Number of episodes."""
+    seed: int = 0
+    """Seed of the first episode."""
+    best: bool = False
+    """Take the agent with the best evaluation instead of the newest one."""
+    env: str | None = None
+    """Environment id, for a run that was trained from Python with a function."""
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self) -> int:
+        """Evaluate."""
+        from rucksac.training.checkpoint import load_agent
+        from rucksac.training.evaluate import evaluate
+
+        agent = load_agent(self.run_folder, best=self.best)
+        result = evaluate(agent, _environment(self.run_folder, self.env), self.episodes, self.seed)
+        figures = result.summary
+        if self.json:
+            lengths = [episode.length for episode in result.episodes]
+            told = {**figures._asdict(), "returns": result.returns.tolist(), "lengths": lengths}
+            print(json.dumps({"episodes": self.episodes, **told}))
+        else:
+            print(wording.evaluation(figures, self.episodes))
+        return 0
+
+
+@dataclass(frozen=True)
+class Plot(Command):
+    """Draw returns over environment steps; seeds of one setting become one line with an interval.
+
+    A second picture beside the first shows temperature, entropy, Q and losses.
+    """
+
+    takes: ClassVar[str] = "RUN [RUN ...]"
+    runs: Runs
+    """Folders of the runs."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=("-o",))] = None
+    """Picture to write; curve.png in the run's folder, or here for several runs, if not given."""
+
+    def run(self) -> int:
+        """Plot."""
+        from rucksac.tools.plot import plot
+        from rucksac.training.seeds import members
+
+        if not self.runs:
+            raise UsageError("plot needs at least one run; give the folder that `rucksac train` wrote")
+        output = self.output or (self.runs[0] if len(self.runs) == 1 else Path()) / "curve.png"
+        for picture in plot([each for run in self.runs for each in members(run) or [run]], output):
+            print(picture)
+        return 0
+
+
+@dataclass(frozen=True)
+class Watch(Command):
+    """Show the trained agent in a window where there is a display, else write a video.
+
+    It acts with its mean action; episode i starts from reset(seed=SEED + i).
+    """
+
+    takes: ClassVar[str] = "RUN"
+    run_folder: Run
+    """Folder of the run."""
+    video: Path | None = None
+    """Video file to write instead of opening a window."""
+    episodes: int = 3
+    """Number of episodes."""
+    seed: int = 0
+    """Seed of the first episode."""
+    best: bool = False
+    """Take the agent with the best evaluation instead of the newest one."""
+    env: str | None = None
+    """Environment id, for a run that was trained from Python with a function."""
+
+    def run(self) -> int:
+        """Watch."""
+        from rucksac.tools.watch import has_display, show, write_video
+        from rucksac.training.checkpoint import load_agent
+
+        agent, env = load_agent(self.run_folder, best=self.best), _environment(self.run_folder, self.env)
+        if self.video is None and has_display():
+            where, returns = "window", show(agent, env, self.episodes, self.seed)
+        else:
+            video = self.video or self.run_folder / "video.mp4"
+            where, returns = str(video), write_video(agent, env, self.episodes, self.seed, video)
+        print(f"{where}: {self.episodes} episodes, returns {', '.join(f'{value:.1f}' for value in returns)}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Recipes(Command):
+    """List the named settings that --recipe accepts, each with its source."""
+
+    takes: ClassVar[str] = ""
+    json: bool = False
+    """Print one JSON object with all settings."""
+
+    def run(self) -> int:
+        """List."""
+        if self.json:
+            print(
+                json.dumps({name: {"source": r.source, "settings": r.config.to_json()} for name, r in RECIPES.items()})
+            )
+        else:
+            for name, each in RECIPES.items():
+                print(f"{name:10} {each.description}\n{'':10} Source: {each.source}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Cache(Command):
+    """Show where compiled gradient steps are kept and how much they take; --clear removes them."""
+
+    takes: ClassVar[str] = ""
+    clear: bool = False
+    """Remove them; the next run compiles again."""
+
+    def run(self) -> int:
+        """Show or remove."""
+        from rucksac.compilation import cache_folder, cached_bytes, clear_cache
+
+        size = clear_cache() if self.clear else cached_bytes()
+        print(f"{cache_folder()}: {size / 2**20:.1f} MiB{' removed' if self.clear else ''}")
+        return 0
+
+
+def _environment(run: Path, given: str | None) -> str:
+    from rucksac.training.folder import RunFolder
+
+    env = given or RunFolder.open(run).read_config()["environment"]
+    if not isinstance(env, str):
+        raise UsageError(
+            f"{run} was trained with an environment made by a function; name one with --env, or use rucksac.evaluate"
+        )
+    return env

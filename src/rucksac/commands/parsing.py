@@ -1,0 +1,94 @@
+"""From words to a command. Each command is a frozen dataclass: its fields are the flags, `run` does the work."""
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import typing
+from collections.abc import Iterator
+from typing import ClassVar, Protocol, cast
+
+import tyro
+
+from rucksac.config import flag
+from rucksac.errors import UsageError
+
+
+class Command(Protocol):
+    """A parsed command. The first line of its docstring is what the list of commands says of it."""
+
+    takes: ClassVar[str]
+    """The words that come before the flags, as the help writes them."""
+
+    @classmethod
+    def defaults(cls, words: list[str]) -> "Command | None":  # noqa: ARG003 (those that need it override this)
+        """Return the command with the values of flags that are not given, None for those of its fields."""
+        return None
+
+    def run(self) -> int:
+        """Do it and return the exit code."""
+
+
+def parse(name: str, command: type[Command], words: list[str]) -> Command | None:
+    """Return the command with these words as its values, None when they only asked for help, which is then printed.
+
+    Raises `UsageError` in one sentence for words that do not fit.
+    """
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            parsed, unknown = tyro.cli(
+                command,
+                prog=f"rucksac {name}",
+                args=words,
+                default=command.defaults(words),
+                return_unknown_args=True,
+            )
+    except SystemExit as exit_request:
+        if not exit_request.code:
+            return None
+        said = _first_sentence(complaint.getvalue())
+        if said.startswith("Missing"):
+            said = f"{name} needs {command.takes.split()[0]} as its first word"
+        raise UsageError(f"{said}; see rucksac {name} --help") from None
+    if unknown:
+        raise UsageError(f"{_unknown(command, unknown[0])}; see rucksac {name} --help")
+    return cast(Command, parsed)
+
+
+def value_of(name: str, words: list[str]) -> str | None:
+    """Return the value that these words give to a flag, None when they do not."""
+    for index, word in enumerate(words):
+        if word == name and index + 1 < len(words):
+            return words[index + 1]
+        if word.startswith(name + "="):
+            return word.partition("=")[2]
+    return None
+
+
+def _first_sentence(complaint: str) -> str:
+    """Return the parser's complaint up to its first rule, without the box around it."""
+    lines: list[str] = []
+    for line in complaint.splitlines():
+        text = line.strip("│╭╮╰╯─ \t")
+        if lines and (not text or "───" in line):
+            break
+        if text and "───" not in line and not line.startswith("╭"):
+            lines.append(text)
+    return " ".join(lines).rstrip(".")
+
+
+def _unknown(command: type[Command], word: str) -> str:
+    if not word.startswith("-"):
+        return f"{word!r} is one word too many"
+    near = difflib.get_close_matches(word.partition("=")[0], list(_flags(command)), n=1)
+    return f"there is no flag {word}" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _flags(kind: type) -> Iterator[str]:
+    """Yield the flags of a dataclass and of those inside it."""
+    for name, inner in typing.get_type_hints(kind).items():
+        if dataclasses.is_dataclass(inner):
+            yield from _flags(cast(type, inner))
+        else:
+            yield flag(name)

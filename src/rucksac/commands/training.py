@@ -1,0 +1,133 @@
+"""The commands that train: from nothing, and from where a run was interrupted."""
+
+import dataclasses
+import json
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import tyro
+
+from rucksac.algorithm.recipes import recipe
+from rucksac.commands import wording
+from rucksac.commands.parsing import Command, value_of
+from rucksac.config import Config, with_settings
+from rucksac.errors import TrainingStopped, UsageError
+
+if TYPE_CHECKING:
+    from rucksac.training.console import Console
+    from rucksac.training.train import Result
+
+
+@dataclass(frozen=True)
+class Train(Command):
+    """Train an agent and write everything about it to a run folder."""
+
+    takes: ClassVar[str] = "ENV"
+    env: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")]
+    """Environment id, such as Pendulum-v1, or module:Name-v0 for your own."""
+    recipe: str = "sac"
+    """Named published settings to start from; see: rucksac recipes."""
+    config: Path | None = None
+    """TOML file with settings; it overrides the recipe, flags override it."""
+    run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
+    """Folder to write to; runs/ENV-RECIPE-seedN if not given."""
+    seeds: str | None = None
+    """Several seeds, such as 1-10 or 1,3,5-7: a process and a folder for each, as many at once as processors allow."""
+    quiet: bool = False
+    """Print nothing but errors."""
+    json: bool = False
+    """Print the summary as one JSON object on standard output."""
+    settings: tyro.conf.OmitArgPrefixes[Config] = dataclasses.field(default_factory=Config)
+
+    @classmethod
+    def defaults(cls, words: list[str]) -> "Train":
+        """Return the settings of the recipe, and of the settings file, that the words name."""
+        return cls(env=tyro.MISSING, settings=_settings(value_of("--recipe", words), value_of("--config", words)))
+
+    def run(self) -> int:
+        """Train."""
+        from rucksac.training.console import Console
+        from rucksac.training.folder import next_free
+        from rucksac.training.train import Plan, train_run
+
+        name = re.sub(r"[^\w.-]+", "-", self.env)
+        if self.seeds is not None:
+            return self._run_seeds(self.seeds, f"{name}-{self.recipe}-seeds{self.seeds.replace(',', '-')}")
+        folder = self.run_folder or next_free(Path("runs") / f"{name}-{self.recipe}-seed{self.settings.seed}")
+        console = None if self.quiet else Console(self.settings.steps)
+        return _report(
+            train_run(Plan(self.env, self.settings, self.recipe), folder, console), folder, self.json, console
+        )
+
+    def _run_seeds(self, text: str, name: str) -> int:
+        from rucksac.training.folder import next_free
+        from rucksac.training.seeds import parse_seeds, prepare_group
+
+        seeds = parse_seeds(text)
+        folder = self.run_folder or next_free(Path("runs") / name)
+        prepare_group(self.env, self.settings, self.recipe, folder, seeds)
+        return _run_group(folder, self.quiet, self.json)
+
+
+@dataclass(frozen=True)
+class Resume(Command):
+    """Go on with an interrupted run, exactly as if nothing had happened."""
+
+    takes: ClassVar[str] = "RUN"
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folder of the run, or the common folder of several seeds."""
+    steps: int | None = None
+    """Environment steps to train for in all; gives a finished run more."""
+    quiet: bool = False
+    """Print nothing but errors."""
+    json: bool = False
+    """Print the summary as one JSON object on standard output."""
+
+    def run(self) -> int:
+        """Resume."""
+        from rucksac.training.console import Console
+        from rucksac.training.seeds import extend_group, is_group
+        from rucksac.training.train import plan_of, resume_run
+
+        if is_group(self.run_folder):
+            if self.steps is not None:
+                extend_group(self.run_folder, self.steps)
+            return _run_group(self.run_folder, self.quiet, self.json)
+        plan = plan_of(self.run_folder, steps=self.steps)
+        console = None if self.quiet else Console(plan.config.steps)
+        return _report(resume_run(plan, self.run_folder, console), self.run_folder, self.json, console)
+
+
+def _settings(name: str | None, file: str | None) -> Config:
+    config = recipe(name or "sac").config
+    if file is None:
+        return config
+    try:
+        values = tomllib.loads(Path(file).read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the settings file {file} cannot be read ({error})") from error
+    return with_settings(config, {key.replace("-", "_"): value for key, value in values.items()})
+
+
+def _report(result: "Result", folder: Path, as_json: bool, console: "Console | None") -> int:
+    if as_json:
+        print(json.dumps({"run": str(folder), **result.summary}))
+    if not result.summary["saved"]:
+        raise TrainingStopped(f"it is over, but the last state could not be saved to {folder}")
+    if console:
+        console.note(wording.closing(result.summary, folder))
+    return result.stop.exit_code
+
+
+def _run_group(folder: Path, quiet: bool, as_json: bool) -> int:
+    from rucksac.training.seeds import Group
+
+    summary, code = Group(folder, quiet).run()
+    if as_json:
+        print(json.dumps(summary))
+    elif not quiet:
+        print(wording.group(summary, folder, code))
+    return code

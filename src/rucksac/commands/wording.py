@@ -1,0 +1,72 @@
+"""What commands print for people to read."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rucksac.stats import Summary
+
+
+def closing(summary: dict[str, Any], folder: Path) -> str:
+    """Return what is said when a run has ended, with the commands that come next."""
+    evaluation = summary["final_evaluation"]
+    result = (
+        f"Return {evaluation['mean']:.1f}, 95 % interval {evaluation['ci95'][0]:.1f} to {evaluation['ci95'][1]:.1f} "
+        f"({evaluation['episodes']} episodes, mean action)."
+        if evaluation
+        else "Not evaluated."
+    )
+    run = shlex.quote(str(folder))
+    state = "Done" if summary["finished"] else "Stopped early"
+    first = "rucksac plot" if summary["finished"] else "rucksac resume"
+    return (
+        f"{state}: {summary['env_steps']:,} steps, {summary['grad_steps']:,} gradient steps, "
+        f"{summary['env_steps_per_second']:,.0f} steps/s. {result}\n"
+        f"Next:  {first} {run}\n"
+        f"       rucksac watch {run}\n"
+        f"       rucksac evaluate {run} --episodes 100"
+    )
+
+
+def group(summary: dict[str, Any], folder: Path, exit_code: int) -> str:
+    """Return what is said when several seeds have ended, a line for each."""
+    lines = []
+    for seed, state in summary["seeds"].items():
+        final = summary["final_returns"].get(seed)
+        lines.append(f"{seed:8} {state}" + (f", return {final:.1f}" if final is not None else ""))
+    if over := summary["over_seeds"]:
+        low, high = over["ci95"]
+        lines.append(f"mean over seeds {over['mean']:.1f}, 95 % interval {low:.1f} to {high:.1f}")
+    lines.append(f"Next:  rucksac {'plot' if exit_code == 0 else 'resume'} {shlex.quote(str(folder))}")
+    return "\n".join(lines)
+
+
+def info(found: dict[str, Any]) -> str:
+    """Return what there is to know of a run folder, a line for each checkpoint."""
+    state = "finished" if found["finished"] else "can go on with rucksac resume"
+    if not found["resumable"]:
+        state = "no checkpoint is whole, so it cannot go on"
+    if found["training_process"]:
+        state = f"being trained by process {found['training_process']}"
+    lines = [
+        f"environment  {found['environment'] or 'made by a function'}",
+        f"recipe       {found['recipe']}, seed {found['seed']}",
+        f"progress     {found['env_steps']:,} of {found['steps']:,} steps; {state}",
+        f"on disk      {found['bytes'] / 2**20:.1f} MiB, of which replay memory {found['bytes_of_replay'] / 2**20:.1f}",
+    ]
+    for each in found["checkpoints"]:
+        what = "best agent  " if each["best"] else "checkpoint  "
+        lines.append(f"{what} {each['name']}: {each['problem'] or 'whole'}")
+    return "\n".join(lines)
+
+
+def evaluation(figures: "Summary", episodes: int) -> str:
+    """Return the figures of an evaluation, a line for each."""
+    return (
+        f"episodes            {episodes}\n"
+        f"mean return         {figures.mean:.2f}\n"
+        f"standard deviation  {figures.std:.2f}\n"
+        f"interquartile mean  {figures.iqm:.2f}\n"
+        f"95 % interval       {figures.ci95[0]:.2f} to {figures.ci95[1]:.2f} (of the mean, bootstrap)"
+    )
