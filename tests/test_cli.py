@@ -161,7 +161,7 @@ def test_settings_come_from_recipe_then_file_then_flags(tmp_path):
     [
         (["trian", "Pendulum-v1"], "did you mean 'train'"),
         (["train", "Pendulm-v1"], "did you mean Pendulum-v1"),
-        (["train", "CartPole-v1"], "Discrete, but must be Box"),
+        (["train", "CartPole-v1", "--action-low", "0"], "which have no bounds; leave out --action-low"),
         (["train", "Pendulum-v1", "--batchsize", "3"], "did you mean --batch-size"),
         (["train", "Pendulum-v1", "--recipe", "scа"], "the recipes are sac, notebook"),
         (["train", "Pendulum-v1", "--gamma", "nan"], "--gamma is nan, but must be a number from 0 to below 1"),
@@ -300,3 +300,37 @@ def test_an_environment_that_raises_shows_its_own_traceback_and_one_sentence(tmp
     last = done.stderr.splitlines()[-1]
     assert last.startswith("rucksac: the environment failed in step: ZeroDivisionError")
     assert "broken.py, line 8" in last
+
+
+def test_environments_are_made_with_the_arguments_given(tmp_path):
+    run, file = tmp_path / "run", tmp_path / "settings.toml"
+    file.write_text("[env_args]\ncontinuous = true\ngravity = -9.0\n")
+    flags = ["--config", file, "--env.gravity", "-5", "--env.enable-wind", "--run", run, "--time-limit", 40, "--quiet"]
+    done = rucksac("train", "LunarLander-v3", *SMALL, *flags)
+    assert done.returncode == 0, done.stderr
+    settings = json.loads((run / "config.json").read_text())["settings"]
+    assert settings["env_args"] == {"continuous": True, "gravity": -5, "enable_wind": True}
+    told = json.loads(rucksac("evaluate", run, "--episodes", 3, "--json").stdout)
+    assert max(told["lengths"]) <= 40
+    assert rucksac("resume", run, "--steps", 320, "--quiet").returncode == 0
+    wrong = rucksac("train", "LunarLander-v3", "--env.colour", "red", "--run", tmp_path / "wrong")
+    assert wrong.returncode == 2
+    assert "unexpected keyword argument 'colour'" in wrong.stderr.splitlines()[-1]
+    refused = rucksac("info", run, "--env.gravity=3")
+    assert refused.returncode == 2
+    assert "takes no --env.gravity" in refused.stderr
+
+
+def test_a_function_of_your_own_is_named_by_its_module(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import gymnasium\n\ndef simple(g=10.0):\n    return gymnasium.make('Pendulum-v1', g=g)\n\nBROKEN = 3\n"
+    )
+    flags = [*SMALL, "--env.g", "2.0", "--envs", 2, "--workers", 1, "--frame-skip", 4, "--run", "run", "--quiet"]
+    done = rucksac("train", "mine:simple", *flags, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(rucksac("evaluate", "run", "--episodes", 1, "--json", cwd=tmp_path).stdout)
+    assert told["lengths"] == [50]  # 200 steps of the environment, four at a time
+    for name, says in (("nothing", "has no attribute 'nothing'"), ("BROKEN", "given as int, but must be an id or")):
+        refused = rucksac("train", f"mine:{name}", cwd=tmp_path)
+        assert refused.returncode == 2
+        assert says in refused.stderr

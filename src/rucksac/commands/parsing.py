@@ -4,14 +4,17 @@ import contextlib
 import dataclasses
 import difflib
 import io
+import json
 import typing
 from collections.abc import Iterator
-from typing import ClassVar, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import tyro
 
 from rucksac.config import flag
 from rucksac.errors import UsageError
+
+ENV_ARG = "--env."
 
 
 class Command(Protocol):
@@ -34,14 +37,22 @@ def parse(name: str, command: type[Command], words: list[str]) -> Command | None
 
     Raises `UsageError` in one sentence for words that do not fit.
     """
+    default: Any = command.defaults(words)
     complaint = io.StringIO()
+    env_args, words = _env_args(words)
+    settings = getattr(default, "settings", None)
+    if settings:  # the parser would make flags of what is in there
+        env_args = {**settings.env_args, **env_args}
+        default = dataclasses.replace(default, settings=dataclasses.replace(settings, env_args={}))
+    elif env_args:
+        raise UsageError(f"{name} makes no environment of its own, so it takes no --env.{next(iter(env_args))}")
     try:
         with contextlib.redirect_stderr(complaint):
             parsed, unknown = tyro.cli(
                 command,
                 prog=f"rucksac {name}",
                 args=words,
-                default=command.defaults(words),
+                default=default,
                 return_unknown_args=True,
             )
     except SystemExit as exit_request:
@@ -53,6 +64,8 @@ def parse(name: str, command: type[Command], words: list[str]) -> Command | None
         raise UsageError(f"{said}; see rucksac {name} --help") from None
     if unknown:
         raise UsageError(f"{_unknown(command, unknown[0])}; see rucksac {name} --help")
+    if settings:
+        parsed = dataclasses.replace(parsed, settings=dataclasses.replace(parsed.settings, env_args=env_args))
     return cast(Command, parsed)
 
 
@@ -64,6 +77,32 @@ def value_of(name: str, words: list[str]) -> str | None:
         if word.startswith(name + "="):
             return word.partition("=")[2]
     return None
+
+
+def _env_args(words: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """Return what --env.NAME VALUE or --env.NAME=VALUE give, and the other words; a NAME alone means true."""
+    found: dict[str, Any] = {}
+    others: list[str] = []
+    left = iter([*words, "--"])
+    word = next(left)
+    for following in left:
+        if word.startswith(ENV_ARG):
+            name, equals, value = word.removeprefix(ENV_ARG).partition("=")
+            if not equals and not following.startswith("--"):
+                value, following = following, next(left)
+            found[name.replace("-", "_")] = _plain_value(value) if value else True
+        else:
+            others.append(word)
+        word = following
+    return found, others
+
+
+def _plain_value(word: str) -> Any:
+    """Return the number, truth value or JSON that a word stands for, else the word itself."""
+    try:
+        return json.loads({"True": "true", "False": "false", "None": "null"}.get(word, word))
+    except ValueError:
+        return word
 
 
 def _first_sentence(complaint: str) -> str:
