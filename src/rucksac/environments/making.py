@@ -24,6 +24,7 @@ EXTRAS = {
     "gymnasium.envs.classic_control": "classic",
 }
 COLLECTIONS = ("gymnasium_robotics", "shimmy")  # they register their ids when they are imported
+IN_COLLECTIONS = re.compile(r"(\w+:)?(Fetch|Hand|Adroit|Franka|PointMaze|AntMaze|dm_control/)")
 FUNCTION = re.compile(r"([\w.]+):([A-Za-z_]\w*)")
 
 
@@ -100,9 +101,12 @@ def _by_id(source: str, config: Config, kwargs: dict[str, Any]) -> gymnasium.Env
         by_lower_case = {name.lower(): name for name in gymnasium.envs.registry if "/" not in name}
         near = [by_lower_case[name] for name in difflib.get_close_matches(source.lower(), by_lower_case, n=3)]
         hint = f"did you mean {' or '.join(near)}?" if near else "for your own, give module:Name-v0 or module:function"
+        if IN_COLLECTIONS.match(source):
+            hint = 'pip install "rucksac[robotics]" where these environments are to run'
         raise UsageError(f"there is no environment {source!r} ({_line(error)}); {hint}") from error
     except ModuleNotFoundError as error:
-        raise UsageError(f"{source!r} cannot be made ({error}); install the module or correct the id") from error
+        remedy = 'pip install "rucksac[robotics]"' if IN_COLLECTIONS.match(source) else "install the module"
+        raise UsageError(f"{source!r} cannot be made ({error}); {remedy} or correct the id") from error
     except Exception as error:
         raise environment_failed(f"making {source!r}", error) from error
 
