@@ -168,6 +168,16 @@ class Failing(World):
         time.sleep(60)
 
 
+class OnlyInWorkers:
+    """Makes what it is given in workers, and a harmless world in the process that made it."""
+
+    def __init__(self, source):
+        self.source, self.parent = source, os.getpid()
+
+    def __call__(self, **arguments):
+        return self.source(**arguments) if os.getpid() != self.parent else Forever()
+
+
 class Random(World):
     """Each episode is one random walk of its own, from the seed it is given."""
 

@@ -1,5 +1,4 @@
 import contextlib
-import os
 
 import gymnasium
 import numpy as np
@@ -12,7 +11,12 @@ from rucksac.environments.opening import lanes_of, open_lanes
 from rucksac.environments.rollout import Rollout
 from rucksac.errors import EnvironmentFailed, UsageError
 from rucksac.training.evaluate import Evaluation, evaluate_lanes
-from tests.worlds import Counter, Failing, Random, World
+from tests.worlds import Counter, Failing, OnlyInWorkers, Random, World
+
+
+class Idle:
+    def act(self, obs, deterministic):
+        return np.zeros((len(obs), 1), np.float32)
 
 
 def opened(source, cleanup, say=lambda text: None, **settings):
@@ -68,10 +72,6 @@ def test_evaluation_counts_short_episodes_no_more_than_long_ones(mode):
             self.steps += 1
             return self.seen(), 1.0, self.steps == self.length, False, {}
 
-    class Idle:
-        def act(self, obs, deterministic):
-            return np.zeros((len(obs), 1), np.float32)
-
     envs = SyncVectorEnv([lambda: OfLength(1), lambda: OfLength(100)], autoreset_mode=mode)
     evaluation = evaluate_lanes(Idle(), lanes_of(Config(), envs), episodes=5)
     assert evaluation.returns.tolist() == [1, 100, 1, 100, 1]
@@ -115,16 +115,6 @@ def test_an_environment_that_fails_in_a_worker_is_made_anew_and_the_rest_goes_on
     assert {episode.length for episode in episodes} == {5}
 
 
-class OnlyInWorkers:
-    """A source that gives a harmless world in the process of the tests."""
-
-    def __init__(self, source):
-        self.source, self.parent = source, os.getpid()
-
-    def __call__(self, **arguments):
-        return self.source(**arguments) if os.getpid() != self.parent else World()
-
-
 @pytest.mark.parametrize("where", ["constructor", "reset", "step"])
 def test_when_restarts_are_used_up_the_run_ends_with_the_workers_own_traceback(where):
     with contextlib.ExitStack() as cleanup, pytest.raises(EnvironmentFailed, match="at rest.*worlds.py") as caught:
@@ -165,3 +155,14 @@ def test_settings_that_contradict_a_vector_env_are_refused():
     with pytest.raises(UsageError, match="not for a VectorEnv"):
         make(source, Config(time_limit=3))
     assert isinstance(make(source, Config()), VectorEnv)
+
+
+def test_an_episode_of_an_evaluation_that_is_lost_is_run_again(tmp_path):
+    arguments = {"where": "step", "how": "dies", "once": str(tmp_path / "failed")}
+    settings = Config(workers=1, env_args=arguments)
+    with contextlib.ExitStack() as cleanup:
+        _, judging = open_lanes(OnlyInWorkers(Failing), settings, cleanup, lambda text: None)
+        evaluation = evaluate_lanes(Idle(), judging, episodes=2)
+    assert (tmp_path / "failed").exists()
+    assert [episode.length for episode in evaluation.episodes] == [5, 5]
+    assert [episode.seed for episode in evaluation.episodes] == [0, 1]

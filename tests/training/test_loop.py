@@ -5,15 +5,17 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import rucksac
 from rucksac.config import Config
 from rucksac.errors import TrainingStopped, UsageError
+from rucksac.experience.replay import TERMINATED, TRUNCATED
 from rucksac.resources import available_threads
 from rucksac.training.agent_file import tensors_of
 from rucksac.training.loop import crossed
 from rucksac.training.train import Plan, _threads_for, train_run
-from tests.worlds import Counter, Faulty, World
+from tests.worlds import Counter, Failing, Faulty, OnlyInWorkers, World
 
 SMALL = {
     "warmup": 20, "batch_size": 16, "hidden": (16,), "compile": "never", "threads": 1, "log_every": 10,
@@ -250,3 +252,32 @@ def test_settings_may_be_numbers_of_another_library():
 def test_small_networks_get_one_thread():
     assert _threads_for(config(threads=None)) == 1
     assert _threads_for(Config()) == available_threads()
+
+
+@pytest.mark.parametrize("settings", [{}, {"workers": 2}])
+def test_gradient_steps_count_transitions_whatever_the_number_of_environments(settings):
+    for envs in (1, 4, 7):
+        workers = {"workers": min(envs, settings["workers"])} if settings else {}
+        result = train_run(Plan("Pendulum-v1", config(envs=envs, utd=0.5, steps=140, **workers), "sac"), None, None)
+        first = -(-20 // envs) * envs  # the step at which the warm-up is over, which counts
+        assert result.summary["env_steps"] == 140
+        assert result.summary["grad_steps"] == int(0.5 * (140 - first + envs))
+
+
+def test_resets_that_take_a_step_are_no_transitions():
+    def source():
+        return SyncVectorEnv([Counter] * 3, autoreset_mode=AutoresetMode.NEXT_STEP)
+
+    result = train_run(Plan(source, config(envs=3, steps=120), "sac"), None, None)
+    assert result.summary["env_steps"] == 120
+    assert result.summary["episodes"] == 33  # 11 in each environment, of 3 and 4 steps in turn
+
+
+def test_a_failed_environment_closes_its_episode_in_the_replay_memory(tmp_path, trained):
+    arguments = {"where": "step", "how": "dies", "once": str(tmp_path / "failed")}
+    settings = config(envs=2, workers=2, steps=40, env_args=arguments, normalise_rewards=True)
+    train_run(Plan(OnlyInWorkers(Failing), settings, "sac"), None, None)
+    replay = trained[0].replay
+    ends = [replay.kind[lane * replay.rows_per_lane : (lane + 1) * replay.rows_per_lane] for lane in (0, 1)]
+    cut_short = [np.flatnonzero(each & (TERMINATED | TRUNCATED))[0] for each in ends]
+    assert sorted(cut_short) == [1, 4]  # the third step of one environment never came; five are an episode

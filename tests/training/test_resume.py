@@ -21,7 +21,7 @@ import rucksac
 from rucksac.agent import Agent
 from rucksac.errors import TrainingStopped, UsageError
 from rucksac.experience.replay import TRUNCATED
-from rucksac.training import loop, snapshot
+from rucksac.training import snapshot
 from rucksac.training.console import Console
 from rucksac.training.parts import Progress
 from rucksac.training.train import Plan, plan_of, resume_run, train_run
@@ -44,19 +44,6 @@ def logs(run):
             rows = list(csv.DictReader(stream))
         found[name] = [{key: value for key, value in row.items() if key != "wall_seconds"} for row in rows]
     return found
-
-
-@pytest.fixture
-def trained(monkeypatch):
-    """Collect the `Training` of every run of the test."""
-    seen, original = [], loop.run
-
-    def watched(training, *arguments):
-        seen.append(training)
-        original(training, *arguments)
-
-    monkeypatch.setattr(loop, "run", watched)
-    return seen
 
 
 def everything(thing, path="training", seen=None):

@@ -1,5 +1,6 @@
 """From an environment's name and the settings to lanes: in this process, in workers, or a person's own `VectorEnv`."""
 
+import dataclasses
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 
@@ -27,23 +28,28 @@ def open_lanes(
     def one_more() -> Env:
         return cleanup.enter_context(closing(make(source, config)))
 
-    one = one_more()
-    judging = lanes_of(config, one)
-    training: Lanes
+    one = make(source, config)
     if config.workers and not isinstance(one, VectorEnv):
-        training = cleanup.enter_context(closing(Workers(source, config, judging.spaces, say)))
+        with closing(one):
+            spaces = lanes_of(config, one).spaces
+        alone = dataclasses.replace(config, envs=1, workers=1)
+        training, judging = (
+            cleanup.enter_context(closing(Workers(source, each, spaces, say))) for each in (config, alone)
+        )
         return training, judging
+    cleanup.enter_context(closing(one))
     envs = [one_more() for _ in range(1 if isinstance(one, VectorEnv) else config.envs)]
     if len({id(env.unwrapped) for env in (one, *envs)}) <= len(envs):
         raise UsageError("the environment function returned the same environment twice; return a new one each time")
-    training = lanes_of(config, *envs)
-    check_same(training.spaces, judging.spaces)
-    if len(training) != config.envs or config.workers:
+    lanes = lanes_of(config, *envs)
+    if len(lanes) != config.envs or config.workers:
         raise UsageError(
-            f"the VectorEnv has {len(training)} environments, but the settings are envs={config.envs} and "
-            f"workers={config.workers}; give envs={len(training)} and no workers"
+            f"the VectorEnv has {len(lanes)} environments, but the settings are envs={config.envs} and "
+            f"workers={config.workers}; give envs={len(lanes)} and no workers"
         )
-    return training, judging
+    others = lanes_of(config, one)
+    check_same(others.spaces, lanes.spaces)
+    return lanes, others
 
 
 def lanes_of(config: Config, *envs: Env) -> Lanes:

@@ -79,7 +79,9 @@ def evaluate_lanes(
             if isinstance(outcome, Began):
                 obs[lane] = outcome.obs
                 continue
-            assert not isinstance(outcome, Lost)  # only workers lose an environment
+            if isinstance(outcome, Lost):  # the episode is run again
+                totals[lane], lengths[lane], again[lane] = 0.0, 0, seed + number[lane]
+                continue
             obs[lane] = outcome.next_obs
             totals[lane] += outcome.reward
             lengths[lane] += 1
