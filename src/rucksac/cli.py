@@ -19,11 +19,12 @@ Soft Actor-Critic: train, judge and watch agents with continuous actions.
   plot RUN [RUN ...]   draw the learning curve of one run or of several
   watch RUN            show a trained agent in a window, or write a video
   recipes              list what --recipe accepts, with sources
+  doctor [ENV]         say whether this machine, and an environment, are fit for training
   cache                show where compiled steps are kept, or remove them
 
 rucksac COMMAND --help explains a command; rucksac --version prints the version.
 """
-COMMANDS = ("train", "resume", "info", "evaluate", "plot", "watch", "recipes", "cache")
+COMMANDS = ("train", "resume", "info", "evaluate", "plot", "watch", "recipes", "doctor", "cache")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

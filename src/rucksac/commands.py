@@ -10,6 +10,7 @@ import io
 import json
 import re
 import shlex
+import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -268,6 +269,54 @@ class Cache:
         return 0
 
 
+@dataclass(frozen=True)
+class Doctor:
+    """Say whether this machine and an environment are fit for training, and which settings would suit.
+
+    The exit code is 0 when all is well, 1 with advice, 2 when it cannot work. Takes every setting of rucksac train.
+    """
+
+    env: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")] = None
+    """Environment id, module:Name-v0 or module:function; the machine alone if not given."""
+    recipe: str = "sac"
+    """Named published settings to start from; see: rucksac recipes."""
+    config: Path | None = None
+    """TOML file with settings; it overrides the recipe, flags override it."""
+    episodes: int | None = None
+    """Episodes of random play; if not given, it is bounded by steps."""
+    play_steps: int | None = None
+    """Steps of random play; if neither is given, 2000. It also ends after ten seconds."""
+    json: bool = False
+    """Print one JSON object."""
+    settings: tyro.conf.OmitArgPrefixes[Config] = dataclasses.field(default_factory=Config)
+
+    def run(self) -> int:
+        """Examine."""
+        from rucksac.tools.doctor import examine_environment
+        from rucksac.tools.findings import EXIT_CODES, closing, to_json, to_lines, worst
+        from rucksac.tools.machine import examine_machine
+
+        for name, given in (("--episodes", self.episodes), ("--play-steps", self.play_steps)):
+            if given is not None and given < 1:
+                raise UsageError(f"{name} is {given}, but must be at least 1")
+        machine = list(examine_machine())
+        if not self.json:
+            print("\n".join(to_lines("This machine", machine)), end="\n\n", flush=True)
+        environment = []
+        if self.env is not None:
+            with contextlib.redirect_stdout(sys.stderr):  # what an environment prints is no part of the answer
+                environment = list(examine_environment(self.env, self.settings, self.play_steps, self.episodes))
+        verdict = worst([*machine, *environment])
+        if self.json:
+            answer = {"verdict": verdict, "machine": to_json(machine), "environment": to_json(environment)}
+            print(json.dumps(answer, allow_nan=False))
+        else:
+            if self.env is not None:
+                print("\n".join(to_lines(self.env, environment)), end="\n\n")
+            print(closing(self.env, [*machine, *environment]))
+        return EXIT_CODES[verdict]
+
+
 COMMANDS: dict[str, type[Command]] = {
     "train": Train,
     "resume": Resume,
@@ -276,6 +325,7 @@ COMMANDS: dict[str, type[Command]] = {
     "plot": Plot,
     "watch": Watch,
     "recipes": Recipes,
+    "doctor": Doctor,
     "cache": Cache,
 }
 
@@ -283,7 +333,11 @@ COMMANDS: dict[str, type[Command]] = {
 def run_command(name: str, words: list[str]) -> int:
     """Parse and run one command; raise `UsageError` in one sentence for words that do not fit."""
     command = COMMANDS[name]
-    default = Train(env=tyro.MISSING, settings=_settings(words)) if command is Train else None
+    default: Any = None
+    if command is Train:
+        default = Train(env=tyro.MISSING, settings=_settings(words))
+    elif command is Doctor:
+        default = Doctor(settings=_settings(words))
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -339,7 +393,7 @@ def _unknown(command: type[Any], word: str) -> str:
     if not word.startswith("-"):
         return f"{word!r} is one word too many"
     flags = [flag(field.name) for field in dataclasses.fields(command)]
-    if command is Train:
+    if command in (Train, Doctor):
         flags += [flag(field.name) for field in dataclasses.fields(Config)]
     near = difflib.get_close_matches(word.partition("=")[0], flags, n=1)
     return f"there is no flag {word}" + (f"; did you mean {near[0]}?" if near else "")
