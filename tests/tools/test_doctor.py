@@ -93,6 +93,13 @@ class Parts(Odd):
         return {"speed": np.array([self.np_random.normal(), 4.0], np.float32), "gear": 1}
 
 
+class Picture(Odd):
+    observation_space = Box(0, 255, (4, 4, 3), np.uint8)
+
+    def seen(self):
+        return self.np_random.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+
+
 class Endless(Odd):
     limit = None
 
@@ -221,6 +228,12 @@ def test_parts_of_observations_are_named():
     assert name_of_number(Box(0, 1, (2, 3)), 4) == "[1, 1]"
 
 
+def test_images_are_taken_as_rows():
+    found = examined(Picture)
+    assert advised(found) == ["image", "observation scale"]
+    assert found["observations"].says == "48 numbers: shape (4, 4, 3), uint8, from 0 to 255"
+
+
 @pytest.mark.parametrize("fault", ["nan", "shape", "raises", "four", "none", "infinite"])
 def test_a_fault_is_placed_and_what_was_seen_before_is_told(fault):
     found = examined(lambda: Faulty(fault))
@@ -271,6 +284,14 @@ def test_slow_environments_are_worth_workers():
     found, count = examined(Slow, 30, utd=0.01), str(available_threads())
     assert found["side by side"].flags == ("--envs", count, "--workers", count)
     assert "side by side" not in examined(Slow, 30, utd=0.01, workers=1)
+
+
+def test_nothing_is_compiled_for_the_doctor(monkeypatch, tmp_path):
+    monkeypatch.setenv("RUCKSAC_CACHE", str(tmp_path))
+    found = examined(Odd, compile="auto")
+    assert found["gradient step"].values["compiled"] is False
+    assert "measured uncompiled" in found["gradient step"].says
+    assert not list(tmp_path.iterdir())
 
 
 def test_long_episodes_are_set_against_the_discount():

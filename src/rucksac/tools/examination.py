@@ -76,7 +76,7 @@ def failure(play: RandomPlay, sights: Sights) -> Finding:
 def describe(space: gymnasium.Space[Any]) -> str:
     """Return a space in a few words."""
     if isinstance(space, kinds.Box):
-        low, high = space.low.min(initial=np.inf), space.high.max(initial=-np.inf)
+        low, high = space.low.min(), space.high.max()
         return f"shape {space.shape}, {space.dtype}, from {low:g} to {high:g}"
     if isinstance(space, kinds.Dict):
         return "; ".join(f"{name!r}: {describe(part)}" for name, part in space.items())
