@@ -62,8 +62,11 @@ def build(config: Config, spaces: Spaces, policy: nn.Module | None = None, criti
     return Agent(config, spaces, algorithm, normaliser, default_networks)
 
 
-def compile_agent(agent: Agent) -> str | None:
-    """Compile the agent's step and acting to native code; return None, or in a few words why they stay as they are."""
+def compile_agent(agent: Agent, only_cached: bool = False) -> str | None:
+    """Compile the agent's step and acting to native code; return None, or in a few words why they stay as they are.
+
+    With `only_cached` they become native code only where it was compiled before, which takes a second or two.
+    """
     if agent.config.compile == "never":
         return "--compile never was given"
     rows, envs = agent.config.batch_size, agent.config.envs
@@ -71,8 +74,8 @@ def compile_agent(agent: Agent) -> str | None:
     batch = Batch(*map(torch.zeros, ((rows, obs), (rows, action), (rows,), (rows,), (rows, obs))))
     some = agent.act_arguments(*(np.zeros((envs, size), np.float32) for size in (obs, action)))
     try:
-        agent.act_function = compile_ahead(agent.act_in_order, some)
-        agent.step_function = compile_ahead(agent.step_in_place, agent.step_arguments(batch))
+        agent.act_function = compile_ahead(agent.act_in_order, some, only_cached)
+        agent.step_function = compile_ahead(agent.step_in_place, agent.step_arguments(batch), only_cached)
     except CompilerMissing as error:
         return str(error)
     return None

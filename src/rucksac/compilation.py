@@ -53,10 +53,11 @@ def clear_cache() -> int:
     return freed
 
 
-def compile_ahead(function: TensorFunction, arguments: list[Tensor]) -> Compiled:
+def compile_ahead(function: TensorFunction, arguments: list[Tensor], only_cached: bool = False) -> Compiled:
     """Compile `function(*arguments)`, which may change arguments in place and returns one tensor, to native code.
 
-    Only shapes, types and strides of `arguments` matter; their values are left alone. Raises `CompilerMissing`.
+    Only shapes, types and strides of `arguments` matter; their values are left alone. With `only_cached`
+    what was not compiled before is not compiled now. Raises `CompilerMissing`.
     """
     from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -66,7 +67,9 @@ def compile_ahead(function: TensorFunction, arguments: list[Tensor]) -> Compiled
     try:
         loader = _load(file)
     except (RuntimeError, OSError):  # not there yet, or damaged
-        if not _compiler():
+        if only_cached:
+            raise CompilerMissing("it has not been compiled yet") from None
+        if not compiler():
             raise CompilerMissing("no C++ compiler was found; install g++ or clang++, or set CXX") from None
         try:
             with _alone(file):
@@ -75,6 +78,12 @@ def compile_ahead(function: TensorFunction, arguments: list[Tensor]) -> Compiled
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise CompilerMissing(f"compiling failed: {reason}") from error
     return lambda tensors: loader.boxed_run(tensors)[0]
+
+
+def compiler() -> str | None:
+    """Return the path of the C++ compiler: $CXX, g++ or clang++; None where there is none."""
+    named = os.environ.get("CXX")
+    return shutil.which(named) if named else shutil.which("g++") or shutil.which("clang++")
 
 
 @contextmanager
@@ -139,11 +148,6 @@ def _digest(graph: torch.fx.GraphModule, examples: list[Tensor]) -> str:
         os.environ.get("CXX", ""),
     ]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
-
-
-def _compiler() -> str | None:
-    named = os.environ.get("CXX")
-    return shutil.which(named) if named else shutil.which("g++") or shutil.which("clang++")
 
 
 def _flushes_subnormals() -> bool:

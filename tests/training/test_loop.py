@@ -14,7 +14,7 @@ from rucksac.experience.replay import TERMINATED, TRUNCATED
 from rucksac.resources import available_threads
 from rucksac.training.agent_file import tensors_of
 from rucksac.training.loop import crossed
-from rucksac.training.train import Plan, _threads_for, train_run
+from rucksac.training.train import Plan, threads_for, train_run
 from tests.worlds import Counter, Failing, Faulty, OnlyInWorkers, World
 
 SMALL = {
@@ -250,8 +250,8 @@ def test_settings_may_be_numbers_of_another_library():
 
 
 def test_small_networks_get_one_thread():
-    assert _threads_for(config(threads=None)) == 1
-    assert _threads_for(Config()) == available_threads()
+    assert threads_for(config(threads=None)) == 1
+    assert threads_for(Config()) == available_threads()
 
 
 @pytest.mark.parametrize("settings", [{}, {"workers": 2}])

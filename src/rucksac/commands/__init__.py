@@ -3,6 +3,7 @@
 Importing this package needs no torch; what a command needs is imported when it runs.
 """
 
+from rucksac.commands.doctor import Doctor
 from rucksac.commands.looking import Cache, Evaluate, Info, Plot, Recipes, Watch
 from rucksac.commands.parsing import Command
 from rucksac.commands.training import Resume, Train
@@ -15,5 +16,6 @@ COMMANDS: dict[str, type[Command]] = {
     "plot": Plot,
     "watch": Watch,
     "recipes": Recipes,
+    "doctor": Doctor,
     "cache": Cache,
 }

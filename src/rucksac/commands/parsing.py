@@ -5,13 +5,16 @@ import dataclasses
 import difflib
 import io
 import json
+import tomllib
 import typing
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, cast
 
 import tyro
 
-from rucksac.config import flag
+from rucksac.algorithm.recipes import recipe
+from rucksac.config import Config, flag, with_settings
 from rucksac.errors import UsageError
 
 ENV_ARG = "--env."
@@ -69,7 +72,19 @@ def parse(name: str, command: type[Command], words: list[str]) -> Command | None
     return cast(Command, parsed)
 
 
-def value_of(name: str, words: list[str]) -> str | None:
+def settings_of(words: list[str]) -> Config:
+    """Return the settings of the recipe and of the settings file that these words name; flags come on top of them."""
+    config, file = recipe(_value_of("--recipe", words) or "sac").config, _value_of("--config", words)
+    if file is None:
+        return config
+    try:
+        values = tomllib.loads(Path(file).read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the settings file {file} cannot be read ({error})") from error
+    return with_settings(config, {key.replace("-", "_"): value for key, value in values.items()})
+
+
+def _value_of(name: str, words: list[str]) -> str | None:
     """Return the value that these words give to a flag, None when they do not."""
     for index, word in enumerate(words):
         if word == name and index + 1 < len(words):

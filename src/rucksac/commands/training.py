@@ -3,18 +3,16 @@
 import dataclasses
 import json
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import tyro
 
-from rucksac.algorithm.recipes import recipe
 from rucksac.commands import wording
-from rucksac.commands.parsing import Command, value_of
-from rucksac.config import Config, with_settings
-from rucksac.errors import TrainingStopped, UsageError
+from rucksac.commands.parsing import Command, settings_of
+from rucksac.config import Config
+from rucksac.errors import TrainingStopped
 
 if TYPE_CHECKING:
     from rucksac.training.console import Console
@@ -45,7 +43,7 @@ class Train(Command):
     @classmethod
     def defaults(cls, words: list[str]) -> "Train":
         """Return the settings of the recipe, and of the settings file, that the words name."""
-        return cls(env=tyro.MISSING, settings=_settings(value_of("--recipe", words), value_of("--config", words)))
+        return cls(env=tyro.MISSING, settings=settings_of(words))
 
     def run(self) -> int:
         """Train."""
@@ -99,17 +97,6 @@ class Resume(Command):
         plan = plan_of(self.run_folder, steps=self.steps)
         console = None if self.quiet else Console(plan.config.steps)
         return _report(resume_run(plan, self.run_folder, console), self.run_folder, self.json, console)
-
-
-def _settings(name: str | None, file: str | None) -> Config:
-    config = recipe(name or "sac").config
-    if file is None:
-        return config
-    try:
-        values = tomllib.loads(Path(file).read_text())
-    except (OSError, ValueError) as error:
-        raise UsageError(f"the settings file {file} cannot be read ({error})") from error
-    return with_settings(config, {key.replace("-", "_"): value for key, value in values.items()})
 
 
 def _report(result: "Result", folder: Path, as_json: bool, console: "Console | None") -> int:

@@ -101,8 +101,8 @@ class RunFolder:
                 "recipe": recipe,
                 "settings": config.to_json(),
                 "derived": derived,
-                "versions": _versions(),
-                "machine": {"system": platform.platform(), "processor": _processor(), "cpus": os.cpu_count()},
+                "versions": versions(),
+                "machine": {"system": platform.platform(), "processor": processor(), "cpus": os.cpu_count()},
             },
         )
 
@@ -157,7 +157,8 @@ def _candidates(base: Path) -> Iterator[Path]:
         yield base.with_name(f"{base.name}-{number}")
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that matter for a run, where they are installed."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -167,7 +168,8 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the name of the processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -145,7 +145,7 @@ class _Run:
     def __init__(self, plan: Plan, path: Path | None, console: Console | None) -> None:
         self.plan, self.config, self.path, self.console = plan, plan.config, path, console
         self.saved = True  # whether the last attempt to save went well
-        self.threads = plan.threads or plan.config.threads or _threads_for(plan.config)
+        self.threads = plan.threads or plan.config.threads or threads_for(plan.config)
 
     def go(self, resuming: bool) -> Result:
         progress = Progress()
@@ -272,7 +272,7 @@ class _Run:
         )
 
 
-def _threads_for(config: Config) -> int:
+def threads_for(config: Config) -> int:
     """Return 1 for networks so small that handing work to a second thread takes longer than the work."""
     largest_product = config.batch_size * max(config.hidden) ** 2
     return available_threads() if largest_product > WORTH_A_THREAD else 1
