@@ -46,7 +46,7 @@ def test_training_shows_progress_and_names_the_next_commands(tmp_path):
     done = rucksac("train", "Pendulum-v1", *SMALL, cwd=tmp_path)
     assert done.returncode == 0
     assert done.stdout == ""
-    assert "3 observations, 1 actions; 300 steps" in done.stderr
+    assert "3 observations, 1 action; 300 steps" in done.stderr
     folder = tmp_path / "runs/Pendulum-v1-sac-seed1"
     assert "evaluate runs/Pendulum-v1-sac-seed1 --episodes 100" in done.stderr
     assert {path.name for path in folder.iterdir()} == {

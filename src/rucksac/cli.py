@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from rucksac.commands import COMMANDS
 from rucksac.commands.parsing import parse
 from rucksac.errors import EnvironmentFailed, StoppedAtOnce, TrainingStopped, UsageError
+from rucksac.text import printable
 
 USAGE = """\
 usage: rucksac COMMAND ...
@@ -26,13 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
     except EnvironmentFailed as error:
         traceback.print_exception(error.__cause__)
-        print(f"rucksac: {error}", file=sys.stderr)
+        print(f"rucksac: {printable(str(error))}", file=sys.stderr)
         return 2
     except UsageError as error:
-        print(f"rucksac: {error}", file=sys.stderr)
+        print(f"rucksac: {printable(str(error))}", file=sys.stderr)
         return 2
     except TrainingStopped as error:
-        print(f"rucksac: the run was stopped: {error}", file=sys.stderr)
+        print(f"rucksac: the run was stopped: {printable(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
         print("rucksac: stopped at once", file=sys.stderr)

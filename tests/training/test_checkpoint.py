@@ -357,6 +357,44 @@ def test_a_lost_best_agent_is_replaced(run):
     assert rucksac.load(run, best=True).grad_steps == 61
 
 
+def test_a_damaged_best_agent_is_told_and_replaced(run):
+    best = next((run / "checkpoints").glob("best-*"))
+    (best / "agent.safetensors").write_bytes(b"")
+    _, notes = restore(run)
+    assert len(notes) == 1
+    assert "best-step-60, is damaged (agent.safetensors is not the file that was saved)" in notes[0]
+    rucksac.resume(run, steps=80)
+    assert rucksac.load(run, best=True).grad_steps == 61
+
+
+def test_a_log_changed_by_hand_is_told(run):
+    good = (run / "evaluations.csv").read_text()
+    (run / "evaluations.csv").write_text(good.replace("-", "+", 1))
+    assert "evaluations.csv has been changed since the checkpoint" in info(run)["checkpoints"][1]["problem"]
+    with pytest.raises(UsageError, match=r"evaluations.csv has been changed since the checkpoint; put"):
+        restore(run)
+    (run / "evaluations.csv").write_text(good + "what came after the checkpoint\n")
+    assert info(run)["whole"]
+    rucksac.resume(run, steps=70)
+    assert info(run)["whole"]
+    assert (run / "evaluations.csv").read_text().startswith(good)
+
+
+def test_runs_of_the_older_format_are_read(run):
+    for folder in (run / "checkpoints").glob("0*"):
+        logs = {name: log["size"] for name, log in content(folder / "run.json")["logs"].items()}
+        rewrite(folder / "run.json", version=1, logs=logs)
+    assert info(run)["whole"]
+    assert rucksac.resume(run, steps=70).grad_steps == 51
+
+
+def test_info_counts_the_whole_checkpoints_also_when_the_settings_are_lost(run):
+    (newest(run) / "run.json").write_text("{")
+    (run / "config.json").write_text("{")
+    with pytest.raises(UsageError, match=r"config.json cannot be read .*; 1 of 2 checkpoints whole, put config.json"):
+        info(run)
+
+
 def test_a_shortened_log_is_told(run):
     (run / "metrics.csv").write_text("")
     assert "metrics.csv is shorter" in info(run)["checkpoints"][0]["problem"]

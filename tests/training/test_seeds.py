@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import signal
 import subprocess
 import time
@@ -10,6 +11,7 @@ import torch
 import rucksac
 from rucksac.errors import UsageError
 from rucksac.training.agent_file import tensors_of
+from rucksac.training.folder import RunFolder
 from rucksac.training.seeds import _last_rows, parse_seeds
 from tests.training.test_resume import COMMAND, logs
 
@@ -77,3 +79,29 @@ def test_rows_of_a_log_that_is_being_written_are_whole(tmp_path):
     file.write_text("step,value\n1,2\n")
     assert _last_rows(file, 3) == [{"step": "1", "value": "2"}]
     assert _last_rows(tmp_path / "none.csv", 3) == []
+
+
+def test_seeds_whose_parent_was_killed_save_and_end_and_are_waited_for(tmp_path):
+    group = tmp_path / "group"
+    long = [word if word != "500" else "1000000" for word in FLAGS]
+    with subprocess.Popen([*COMMAND, "train", *long, "--seeds", "1", "--run", group, "--quiet"]) as parent:
+        wait_until(lambda: len(_last_rows(group / "seed1/metrics.csv", 9)) > 2 and parent.poll() is None)
+        child = RunFolder(group / "seed1").occupant()
+        os.kill(child, signal.SIGSTOP)  # it cannot answer yet, as if saving took long
+        parent.kill()
+    words = [*COMMAND, "resume", group, "--steps", "1000", "--json"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as resumed:
+        assert "1 seed in" in resumed.stderr.readline()
+        assert resumed.stderr.readline() == f"{group / 'seed1'} is in use by process {child}; waiting for it to end\n"
+        os.kill(child, signal.SIGCONT)
+        wait_until(lambda: RunFolder(group / "seed1").occupant() != child)
+        assert json.loads((group / "seed1/summary.json").read_text())["finished"] is False
+        summary = json.loads(resumed.communicate()[0])
+    assert summary["seeds"] == {"seed1": "done"}
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -11,6 +11,7 @@ from rucksac.algorithm.recipes import RECIPES
 from rucksac.commands import wording
 from rucksac.commands.parsing import Command
 from rucksac.errors import UsageError
+from rucksac.text import count, size
 
 Run = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 Runs = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
@@ -131,7 +132,7 @@ class Watch(Command):
         else:
             video = self.video or self.run_folder / "video.mp4"
             where, returns = str(video), write_video(agent, env, self.episodes, self.seed, video)
-        print(f"{where}: {self.episodes} episodes, returns {', '.join(f'{value:.1f}' for value in returns)}")
+        print(f"{where}: {count(self.episodes, 'episode')}, returns {', '.join(f'{value:.1f}' for value in returns)}")
         return 0
 
 
@@ -167,8 +168,8 @@ class Cache(Command):
         """Show or remove."""
         from rucksac.compilation import cache_folder, cached_bytes, clear_cache
 
-        size = clear_cache() if self.clear else cached_bytes()
-        print(f"{cache_folder()}: {size / 2**20:.1f} MiB{' removed' if self.clear else ''}")
+        taken = size(clear_cache() if self.clear else cached_bytes())
+        print(f"{cache_folder()}: {taken}{' removed' if self.clear else ''}")
         return 0
 
 

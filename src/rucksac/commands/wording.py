@@ -4,6 +4,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rucksac.text import count, printable, size
+
 if TYPE_CHECKING:
     from rucksac.stats import Summary
 
@@ -13,7 +15,7 @@ def closing(summary: dict[str, Any], folder: Path) -> str:
     evaluation = summary["final_evaluation"]
     result = (
         f"Return {evaluation['mean']:.1f}, 95 % interval {evaluation['ci95'][0]:.1f} to {evaluation['ci95'][1]:.1f} "
-        f"({evaluation['episodes']} episodes, mean action)."
+        f"({count(evaluation['episodes'], 'episode')}, mean action)."
         if evaluation
         else "Not evaluated."
     )
@@ -21,7 +23,7 @@ def closing(summary: dict[str, Any], folder: Path) -> str:
     state = "Done" if summary["finished"] else "Stopped early"
     first = "rucksac plot" if summary["finished"] else "rucksac resume"
     return (
-        f"{state}: {summary['env_steps']:,} steps, {summary['grad_steps']:,} gradient steps, "
+        f"{state}: {count(summary['env_steps'], 'step')}, {count(summary['grad_steps'], 'gradient step')}, "
         f"{summary['env_steps_per_second']:,.0f} steps/s. {result}\n"
         f"Next:  {first} {run}\n"
         f"       rucksac watch {run}\n"
@@ -50,14 +52,14 @@ def info(found: dict[str, Any]) -> str:
     if found["training_process"]:
         state = f"being trained by process {found['training_process']}"
     lines = [
-        f"environment  {found['environment'] or 'made by a function'}",
-        f"recipe       {found['recipe']}, seed {found['seed']}",
+        f"environment  {printable(found['environment'] or 'made by a function')}",
+        f"recipe       {printable(found['recipe'])}, seed {found['seed']}",
         f"progress     {found['env_steps']:,} of {found['steps']:,} steps; {state}",
-        f"on disk      {found['bytes'] / 2**20:.1f} MiB, of which replay memory {found['bytes_of_replay'] / 2**20:.1f}",
+        f"on disk      {size(found['bytes'])}, of which replay memory {size(found['bytes_of_replay'])}",
     ]
     for each in found["checkpoints"]:
         what = "best agent  " if each["best"] else "checkpoint  "
-        lines.append(f"{what} {each['name']}: {each['problem'] or 'whole'}")
+        lines.append(f"{what} {each['name']}: {printable(each['problem'] or 'whole')}")
     return "\n".join(lines)
 
 

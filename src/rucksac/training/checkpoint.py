@@ -28,8 +28,9 @@ from rucksac.experience.replay import Replay
 from rucksac.training import files, snapshot
 from rucksac.training.agent_file import check_agent, read_agent, restore_agent, save_agent
 from rucksac.training.parts import Progress, Training
+from rucksac.training.record import COLUMNS
 
-KIND, VERSION = "rucksac-run", 1
+KIND, VERSION = "rucksac-run", 2
 CHECKPOINT = re.compile(r"(\d{6,})-step-(\d+)")
 BEST = re.compile(r"best-step-(\d+)")
 ROWS = re.compile(r"(\d+)\.(\d+)\.(obs|action|reward|kind)")
@@ -68,22 +69,38 @@ def load_agent(
 
 def load_replay(run: Path, replay: Replay) -> None:
     """Fill `replay`, of the run's sizes, from its newest checkpoint; raise `ValueError` or the like when damaged."""
-    _read_segments(run, files.read_manifest(_named(run, CHECKPOINT)[-1] / "run.json", KIND, VERSION, {}), replay)
+    _read_segments(run, _manifest(_named(run, CHECKPOINT)[-1]), replay)
 
 
 def _content(run: Path, folder: Path) -> dict[str, Any]:
-    """Return a checkpoint's run.json; raise `ValueError` when it belongs to another folder or a log has got shorter."""
-    content = files.read_manifest(folder / "run.json", KIND, VERSION, {})
+    """Return a checkpoint's run.json; raise `ValueError` when it belongs to another folder.
+
+    Raises `UsageError` when a log is not what it was.
+    """
+    content = _manifest(folder)
     if content["state"]["progress"]["env_steps"] != int(folder.name.split("-")[-1]):
         raise ValueError("run.json is that of another checkpoint")
-    for name, size in content["logs"].items():
-        if not (files.SAFE_NAME.fullmatch(name) and isinstance(size, int) and size >= 0):
-            raise ValueError("the sizes of the logs make no sense")
-        if not (run / name).is_file() or (run / name).stat().st_size < size:
-            raise UsageError(
-                f"{run / name} is shorter than the checkpoint says; put the whole file back, or train anew"
-            )
+    for name, log in _logs(content).items():
+        path, fault = run / name, None
+        if not path.is_file() or path.stat().st_size < log.size:
+            fault = "is shorter than the checkpoint says"
+        elif log.sha256 and files.GrowingFile(path).beginning(log.size) != log:
+            fault = "has been changed since the checkpoint"
+        if fault:
+            raise UsageError(f"{path} {fault}; put the whole file back, or train anew")
     return content
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    return files.read_manifest(folder / "run.json", KIND, VERSION, MIGRATIONS)
+
+
+def _logs(content: dict[str, Any]) -> dict[str, files.Beginning]:
+    logs = {name: files.Beginning(**log) for name, log in content["logs"].items()}
+    known = set(logs) == {f"{name}.csv" for name in COLUMNS}
+    if not known or not all(isinstance(log.size, int) and log.size >= 0 for log in logs.values()):
+        raise ValueError("what is said of the logs makes no sense")
+    return logs
 
 
 def _read_segments(run: Path, content: dict[str, Any], replay: Replay) -> list[Segment]:
@@ -135,8 +152,8 @@ class Checkpoints:
         """Return whether there is any checkpoint, whole or not."""
         return bool(_named(self.run, CHECKPOINT))
 
-    def save(self, training: Training, logs: dict[str, int]) -> None:
-        """Write a checkpoint; `logs` has the bytes of each log file that belong to it. Raises `OSError`."""
+    def save(self, training: Training, logs: dict[str, files.Beginning]) -> None:
+        """Write a checkpoint; `logs` has what of each log file belongs to it. Raises `OSError`."""
         folder, replay = self.run / "checkpoints", training.replay
         folder.mkdir(exist_ok=True)
         live = [each for each in self._segments if _is_live(each, training)] + self._write_segments(training)
@@ -155,7 +172,7 @@ class Checkpoints:
             "version": VERSION,
             "state": snapshot.take(training),
             "segments": [each._asdict() for each in live],
-            "logs": logs,
+            "logs": {name: log._asdict() for name, log in logs.items()},
             "actions": files.write(building / ACTIONS, safetensors.numpy.save(actions)),
         }
         files.write_manifest(building / "run.json", content)
@@ -179,11 +196,11 @@ class Checkpoints:
         for each in _named(self.run, BEST)[:-1]:
             shutil.rmtree(each)
 
-    def restore(self, training: Training) -> tuple[dict[str, int], list[str]]:
-        """Bring a fresh `training` to the newest whole checkpoint; return the logs' bytes and what the user must know.
+    def restore(self, training: Training) -> tuple[dict[str, files.Beginning], list[str]]:
+        """Bring a fresh `training` to the newest whole checkpoint; return what to keep of the logs, and what to tell.
 
-        Checkpoints that are damaged, and whatever a killed process left, are removed. Raises `UsageError` when no
-        checkpoint is whole.
+        What is damaged, and whatever a killed process left, is removed. Raises `UsageError` when no checkpoint is
+        whole.
         """
         notes: list[str] = []
         for folder in reversed(_named(self.run, CHECKPOINT)):
@@ -194,6 +211,10 @@ class Checkpoints:
                 notes.append(f"The checkpoint {folder.name} is damaged ({_short(error)}).")
         else:
             raise UsageError(f"{self.run} holds no whole checkpoint to resume from ({' '.join(notes)}); train anew")
+        for best in _named(self.run, BEST):
+            if problem := _problem(self.run, best, best=True):
+                notes.append(f"The best agent, {best.name}, is damaged ({problem}) and therefore removed.")
+                shutil.rmtree(best)
         if not _named(self.run, BEST):
             training.progress.best = Progress().best  # it was lost; the next evaluation is the best one there is
         for damaged in _named(self.run, CHECKPOINT):
@@ -210,7 +231,7 @@ class Checkpoints:
             training.rollout.begin(*lost)
         return logs, notes
 
-    def read(self, training: Training, folder: Path) -> dict[str, int]:
+    def read(self, training: Training, folder: Path) -> dict[str, files.Beginning]:
         """Bring `training` to one checkpoint, its environments aside; raise one of `UNREADABLE` when damaged."""
         content = _content(self.run, folder)
         restore_agent(training.agent, folder)
@@ -218,11 +239,10 @@ class Checkpoints:
         snapshot.restore(training, content["state"])
         segments.check(training.replay)
         _put_actions(training, safetensors.numpy.load(files.read(folder, ACTIONS, content["actions"], LARGEST_ACTIONS)))
-        logs = content["logs"]
         self._next = int(folder.name.split("-")[0]) + 1
         self._segments = live
         self._since = [max(0, written - 1) for written in training.replay.written]  # closing an episode touches it
-        return logs
+        return _logs(content)
 
     def _reenact(self, training: Training, lane: int) -> bool:
         rollout, replay = training.rollout, training.replay
@@ -259,13 +279,22 @@ class Checkpoints:
             shutil.rmtree(old)
         needed = {each.file for each in self._segments}
         for folder in kept[-self.keep : -1]:
-            content = files.read_manifest(folder / "run.json", KIND, VERSION, {})
+            content = _manifest(folder)
             needed |= {each["file"] for each in content["segments"]}
         for file in (self.run / "replay").iterdir():
             if file.name not in needed:
                 file.unlink()
         for left in (self.run / "checkpoints").glob("*.new"):
             shutil.rmtree(left)
+
+
+def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 has digests of the logs."""
+    logs = {name: {"size": size, "sha256": None} for name, size in content["logs"].items()}
+    return {**content, "version": 2, "logs": logs}
+
+
+MIGRATIONS = {1: _from_version_1}
 
 
 def _is_live(segment: Segment, training: Training) -> bool:

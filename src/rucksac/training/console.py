@@ -25,6 +25,7 @@ class Console:
         self._returns: list[float] = []
         self._evaluation = ""
         self._row: Row = {}
+        self._beginning = ""  # what is shown before there is a row
         self._last_line = -SECONDS_BETWEEN_LINES
         self._first: tuple[float, int] | None = None
         self._live: Live | None = None
@@ -39,14 +40,16 @@ class Console:
         )
         self._task = self._progress.add_task("train", total=steps)
 
-    def start(self, opening: str) -> None:
-        """Say what the run is; from here on the table is live."""
+    def start(self, opening: str, compiles: bool) -> None:
+        """Say what the run is, and whether compiling comes first; from here on the table is live."""
         self._out.print(opening, markup=False)
+        if compiles:
+            self._beginning = "preparing the gradient step; compiling it the first time takes up to a minute"
         if self._out.is_terminal:
             self._live = Live(self._picture(), console=self._out, refresh_per_second=4, transient=False)
             self._live.start()
-        else:
-            self._out.print("Preparing the gradient step; compiling it the first time takes up to a minute.")
+        elif compiles:
+            self._out.print(f"{self._beginning.capitalize()}.")
 
     def note(self, text: str) -> None:
         """Show one line."""
@@ -106,7 +109,5 @@ class Console:
             losses = f"{row['policy_loss']:.3g}"
             table.add_row("critic loss", f"{row['critic_loss']:.3g}", "policy loss", losses)
         else:
-            table.add_row(
-                "preparing: compiling the gradient step takes up to a minute the first time, then random steps"
-            )
+            table.add_row(self._beginning)
         return Group(self._progress, table)

@@ -5,10 +5,32 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 LARGEST_JSON = 64 * 2**20
 SAFE_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[a-z0-9]+)?")
+
+
+class Beginning(NamedTuple):
+    """So many first bytes of a file that grows, with their digest; None where none was taken."""
+
+    size: int
+    sha256: str | None
+
+
+class GrowingFile:
+    """A file that is only appended to, measured from time to time; each byte is read once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._size, self._digest = path, 0, hashlib.sha256()
+
+    def beginning(self, size: int) -> Beginning:
+        """Return what the first `size` bytes are, which are no fewer than last time."""
+        with self._path.open("rb") as stream:
+            stream.seek(self._size)
+            self._digest.update(stream.read(size - self._size))
+        self._size = size
+        return Beginning(size, self._digest.hexdigest())
 
 
 def write(file: Path, data: bytes) -> str:

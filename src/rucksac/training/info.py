@@ -5,17 +5,27 @@ from pathlib import Path
 from typing import Any
 
 from rucksac.config import Config
+from rucksac.errors import UsageError
+from rucksac.text import count
 from rucksac.training.checkpoint import examine
 from rucksac.training.folder import RunFolder
 
 
 def info(run: Path) -> dict[str, Any]:
-    """Return what there is to know of a run; every file is read and compared with its digest."""
+    """Return what there is to know of a run; every file is read and compared with its digest.
+
+    Raises `UsageError` when config.json is damaged, saying how many checkpoints are whole.
+    """
     folder = RunFolder.open(run)
-    saved = folder.read_config()
     checkpoints = examine(run)
     whole = [each["env_steps"] for each in checkpoints if not (each["best"] or each["problem"])]
-    config, env_steps = Config.from_json(saved["settings"]), max(whole, default=0)
+    try:
+        saved = folder.read_config()
+        config = Config.from_json(saved["settings"])
+    except UsageError as error:
+        all_of_them = count(sum(not each["best"] for each in checkpoints), "checkpoint")
+        raise UsageError(f"{error}; {len(whole)} of {all_of_them} whole, put config.json back to use them") from error
+    env_steps = max(whole, default=0)
     return {
         "run": str(run),
         "environment": saved["environment"],

@@ -12,6 +12,7 @@ import numpy as np
 from rucksac.algorithm.update import METRICS
 from rucksac.environments.rollout import Episode
 from rucksac.errors import UsageError
+from rucksac.training.files import Beginning, GrowingFile
 
 COLUMNS = {
     "metrics": ("env_steps", "grad_steps", "episodes", *METRICS, "wall_seconds"),
@@ -61,31 +62,35 @@ def evaluation_at(folder: Path, env_steps: int) -> list[Episode]:
 class CsvRecorder:
     """Writes metrics.csv, episodes.csv and evaluations.csv, each row handed to the system as soon as it is known.
 
-    Given `sizes`, it goes on after the first so many bytes of each file and cuts off the rest. `on_error` is called
-    when the system refuses a row; if it returns, the row waits for the next time.
+    Given what is `kept` of each file, it goes on after that and cuts off the rest. `on_error` is called when the system
+    refuses a row; if it returns, the row waits for the next time.
     """
 
-    def __init__(self, folder: Path, on_error: Callable[[OSError], None], sizes: dict[str, int] | None = None) -> None:
+    def __init__(
+        self, folder: Path, on_error: Callable[[OSError], None], kept: dict[str, Beginning] | None = None
+    ) -> None:
         self._on_error = on_error
         self._files: dict[str, IO[str]] = {}
+        self._measured: dict[str, GrowingFile] = {}
         self._writers: dict[str, Any] = {}
         for name, columns in COLUMNS.items():
             path = folder / f"{name}.csv"
-            if sizes is not None:
-                _cut_back(path, sizes.get(path.name, 0))
-            self._files[name] = path.open("w" if sizes is None else "a", newline="")
+            if kept is not None:
+                os.truncate(path, kept[path.name].size)
+            self._files[name] = path.open("w" if kept is None else "a", newline="")
+            self._measured[name] = GrowingFile(path)
             self._writers[name] = csv.DictWriter(self._files[name], columns, lineterminator="\n")
             if self._files[name].tell() == 0:
                 self._writers[name].writeheader()
                 self._files[name].flush()
 
-    def sizes(self) -> dict[str, int]:
-        """Return the bytes of each file by its name, once they are safely on disk."""
+    def written(self) -> dict[str, Beginning]:
+        """Return what has been written of each file, by its name, once it is safely on disk."""
         found = {}
         for name, file in self._files.items():
             file.flush()
             os.fsync(file.fileno())
-            found[f"{name}.csv"] = file.tell()
+            found[f"{name}.csv"] = self._measured[name].beginning(file.tell())
         return found
 
     def metrics(self, row: Row) -> None:
@@ -103,7 +108,7 @@ class CsvRecorder:
     def close(self) -> None:
         """Close the files."""
         for file in self._files.values():
-            with contextlib.suppress(OSError):  # what belongs to the last checkpoint has been written by `sizes`
+            with contextlib.suppress(OSError):  # what belongs to the last checkpoint has been written by `written`
                 file.close()
 
     def _write(self, name: str, rows: list[Row]) -> None:
@@ -112,12 +117,6 @@ class CsvRecorder:
             self._files[name].flush()
         except OSError as error:
             self._on_error(error)
-
-
-def _cut_back(path: Path, size: int) -> None:
-    if not path.is_file() or path.stat().st_size < size:
-        raise UsageError(f"{path} is shorter than the checkpoint says; put the whole file back, or train anew")
-    os.truncate(path, size)
 
 
 class Recorders:

@@ -14,7 +14,7 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 from rich.console import Console as RichConsole
@@ -28,8 +28,9 @@ from rucksac.errors import UsageError
 from rucksac.experience.replay import Replay
 from rucksac.resources import available_memory, available_threads
 from rucksac.stats import summarise
+from rucksac.text import count
 from rucksac.training.folder import RunFolder, threads_of
-from rucksac.training.stopping import StopRequest, stop_on_signals
+from rucksac.training.stopping import FOLLOWING, StopRequest, stop_on_signals
 
 SEED_FOLDER = re.compile(r"seed(\d+)")
 SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_LINES = 0.5, 10.0
@@ -95,11 +96,19 @@ class _Member:
     errors: IO[str] | None = None
     state: str = "waiting"
     began: tuple[float, int] = (0.0, 0)
+    waits_for: int | None = None  # another process that trains there
 
     def start(self) -> None:
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed when the process has ended)
         command = [sys.executable, "-m", "rucksac", "resume", str(self.folder), "--quiet"]
-        self.process = subprocess.Popen(command, stderr=self.errors, text=True, start_new_session=True)
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+            env={**os.environ, FOLLOWING: "yes"},
+            start_new_session=True,  # Ctrl-C is for this process, which passes it on
+        )
         self.state, self.began = "training", (time.monotonic(), self.env_steps())
 
     def look(self) -> None:
@@ -109,6 +118,7 @@ class _Member:
         self.errors.seek(0)
         said = [line for line in self.errors.read().splitlines() if line.startswith("rucksac:")]
         self.errors.close()
+        cast(IO[str], self.process.stdin).close()
         self.process = self.errors = None
         stopped = code in (130, 143)
         self.state = (
@@ -148,7 +158,7 @@ class Group:
     def run(self) -> tuple[dict[str, Any], int]:
         """Train all seeds that are not done; return a summary and the exit code."""
         at_once, last_line = _at_once(max(each.threads for each in self.members)), time.monotonic()
-        self._say(f"{len(self.members)} seeds in {self.folder}, {at_once} at once")
+        self._say(f"{count(len(self.members), 'seed')} in {self.folder}, {at_once} at once")
         with stop_on_signals() as stop, self._live() as live:
             stop.graceful = True
             try:
@@ -172,12 +182,20 @@ class Group:
             each.look()
         running = sum(each.process is not None for each in self.members)
         for each in self.members:
-            if each.state == "waiting" and running < at_once and not stop.is_set():
+            if each.state == "waiting" and running < at_once and not stop.is_set() and self._is_free(each):
                 each.start()
                 running += 1
             elif stop.is_set() and each.process and each.state == "training":
                 each.process.terminate()
                 each.state = "stopping"
+
+    def _is_free(self, member: _Member) -> bool:
+        """Return whether no other process trains there, such as one that still saves after its parent was killed."""
+        occupant = RunFolder(member.folder).occupant()
+        if occupant and occupant != member.waits_for:
+            self._say(f"{member.folder} is in use by process {occupant}; waiting for it to end")
+        member.waits_for = occupant
+        return occupant is None
 
     def _settled(self, stop: StopRequest) -> bool:
         if any(each.process for each in self.members):

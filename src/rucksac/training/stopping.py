@@ -1,12 +1,20 @@
-"""Ctrl-C and SIGTERM: the first asks the run to end well, the second ends it at once."""
+"""Ctrl-C and SIGTERM: the first asks the run to end well, the second ends it at once.
 
+A process that another one started to work for it also ends well when that one is gone, however it went: the other holds
+the far end of its standard input, which the system then closes.
+"""
+
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from rucksac.errors import StoppedAtOnce
+
+FOLLOWING = "RUCKSAC_ENDS_WITH_ITS_INPUT"  # set in the environment of a process that works for another
 
 
 class StopRequest(threading.Event):
@@ -38,9 +46,18 @@ def stop_on_signals() -> Iterator[StopRequest]:
         request.signal = number
         request.set()
 
+    if os.environ.get(FOLLOWING):
+        threading.Thread(target=_end_with_input, args=(request,), daemon=True).start()
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield request
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _end_with_input(request: StopRequest) -> None:
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    if not request.is_set():
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -22,12 +22,14 @@ from rucksac.experience.replay import Replay
 from rucksac.experience.sampling import UniformSampler
 from rucksac.resources import available_memory, available_threads
 from rucksac.streams import Stream, generator
+from rucksac.text import count, size
 from rucksac.training import loop
 from rucksac.training.agent_file import tensors_of
 from rucksac.training.checkpoint import Checkpoints
 from rucksac.training.console import Console
 from rucksac.training.diagnosis import Watchdog, divergence
 from rucksac.training.evaluate import Evaluation, evaluate_lanes
+from rucksac.training.files import Beginning
 from rucksac.training.folder import RunFolder, threads_of
 from rucksac.training.parts import Progress, Training
 from rucksac.training.record import CsvRecorder, Recorders, evaluation_at
@@ -159,10 +161,10 @@ class _Run:
             training = prepare(agent, lanes, progress)
             folder = self._folder(resuming, cleanup)
             self.checkpoints = Checkpoints(self.path, self.config.keep) if self.path else None
-            sizes: dict[str, int] | None = None
+            kept: dict[str, Beginning] | None = None
             notes: list[str] = []
             if self.checkpoints and self.checkpoints.exist():  # a run killed before its first one starts again
-                sizes, notes = self.checkpoints.restore(training)
+                kept, notes = self.checkpoints.restore(training)
                 if progress.env_steps >= self.config.steps + self.config.envs:
                     raise UsageError(
                         f"{self.path} has {progress.env_steps:,} steps behind it, but --steps is "
@@ -177,14 +179,15 @@ class _Run:
                 name = self.plan.env if isinstance(self.plan.env, str) else None
                 folder.write_config(name, self.plan.recipe, self.config, derived)
             self.csv = (
-                CsvRecorder(self.path, lambda error: self._cannot_write("a log", error), sizes) if self.path else None
+                CsvRecorder(self.path, lambda error: self._cannot_write("a log", error), kept) if self.path else None
             )
             recorder = Recorders([self.csv] if self.csv else [])
             cleanup.callback(recorder.close)
             if resuming and self.path:
                 progress.evaluation = evaluation_at(self.path, progress.evaluated)
             if self.console:
-                self.console.start(self._opening(agent, training))
+                compiles = self.config.compile != "never" and progress.env_steps < self.config.steps
+                self.console.start(self._opening(agent, training), compiles)
                 recorder.add(self.console)
                 recorder.add(Watchdog(self.config.gamma, _largest_reward(agent, training.replay), self.console.note))
             self._say(*notes)
@@ -237,7 +240,7 @@ class _Run:
         if self.checkpoints and self.csv:
             self.saved = False
             with self._saving("a checkpoint"):
-                self.checkpoints.save(training, self.csv.sizes())
+                self.checkpoints.save(training, self.csv.written())
                 self.saved = True
 
     @contextmanager
@@ -264,11 +267,15 @@ class _Run:
     def _opening(self, agent: Agent, training: Training) -> str:
         config, spaces, done = self.config, agent.spaces, training.progress.env_steps
         where = f"; writing to {self.path}" if self.path else ""
-        progress = f"going on at step {done:,} of {config.steps:,}" if done else f"{config.steps:,} steps"
+        numbers = f"{count(spaces.obs_size, 'observation')}, {count(spaces.action_size, 'action')}"
+        environments = count(config.envs, "environment")
+        if config.workers:
+            environments += f" in {count(config.workers, 'worker')} of one thread each, one more to evaluate"
+        progress = f"going on at step {done:,} of {config.steps:,}" if done else count(config.steps, "step")
         return (
-            f"{name_of(self.plan.env)}: {spaces.obs_size} observations, {spaces.action_size} actions; {progress}, "
-            f"seed {config.seed}; {_count(config.envs, 'environment')}, {_count(self.threads, 'thread')}; "
-            f"replay memory up to {self.replay_bytes / 2**20:,.0f} MiB{where}"
+            f"{name_of(self.plan.env)}: {numbers}; {progress}, seed {config.seed}; "
+            f"{environments}, {count(self.threads, 'thread')} to learn; "
+            f"replay memory up to {size(self.replay_bytes)}{where}"
         )
 
 
@@ -300,10 +307,6 @@ def _require_memory(agent: Agent) -> int:
             f"{free / 2**20:,.0f} MiB are free; use --buffer-size {fitting} or less"
         )
     return needed
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def _summary(training: Training, stop: StopRequest) -> dict[str, Any]:
