@@ -61,3 +61,11 @@ def test_the_digest_tells_apart_what_matters():
     with compilation.computing(torch.get_num_threads() + 1):
         others.append(names(torch.tanh, [x]))
     assert len({base, *others}) == 5
+
+
+def test_a_network_that_decides_by_what_it_sees_runs_uncompiled():
+    def decides(x):
+        return x if x.sum() > 0 else -x
+
+    with pytest.raises(compilation.CompilerMissing, match="cannot be traced"):
+        compilation.compile_ahead(decides, [torch.ones(3)])

@@ -62,7 +62,10 @@ def compile_ahead(function: TensorFunction, arguments: list[Tensor], only_cached
     from torch.fx.experimental.proxy_tensor import make_fx
 
     examples = [argument.clone() for argument in arguments]
-    graph = make_fx(function)(*examples)
+    try:
+        graph = make_fx(function)(*examples)
+    except RuntimeError as error:  # a person's own network may decide by the values it sees
+        raise CompilerMissing(f"it cannot be traced: {_first_line(error)}") from error
     file = cache_folder() / f"{_digest(graph, examples)}.pt2"
     try:
         loader = _load(file)
@@ -75,8 +78,7 @@ def compile_ahead(function: TensorFunction, arguments: list[Tensor], only_cached
             with _alone(file):
                 loader = _load_or_build(file, graph, examples)
         except Exception as error:  # the compiler stack raises almost anything; training goes on without it
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise CompilerMissing(f"compiling failed: {reason}") from error
+            raise CompilerMissing(f"compiling failed: {_first_line(error)}") from error
     return lambda tensors: loader.boxed_run(tensors)[0]
 
 
@@ -152,3 +154,7 @@ def _digest(graph: torch.fx.GraphModule, examples: list[Tensor]) -> str:
 
 def _flushes_subnormals() -> bool:
     return bool((torch.tensor([1e-39]) * 1.0).item() == 0.0)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

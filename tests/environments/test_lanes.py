@@ -1,4 +1,5 @@
 import contextlib
+import os
 
 import gymnasium
 import numpy as np
@@ -166,3 +167,18 @@ def test_an_episode_of_an_evaluation_that_is_lost_is_run_again(tmp_path):
     assert (tmp_path / "failed").exists()
     assert [episode.length for episode in evaluation.episodes] == [5, 5]
     assert [episode.seed for episode in evaluation.episodes] == [0, 1]
+
+
+class Threads(World):
+    """Shows how many threads numerical libraries may use in its process."""
+
+    def seen(self):
+        return np.array([float(os.environ.get("OMP_NUM_THREADS", "0"))], np.float32)
+
+
+def test_a_worker_runs_on_one_thread_and_this_process_keeps_its_own():
+    before = os.environ.get("OMP_NUM_THREADS")
+    with contextlib.ExitStack() as cleanup:
+        lanes = opened(Threads, cleanup, envs=2, workers=2)
+        assert [float(obs[0]) for obs in lanes.reset({0: 0, 1: 1}).values()] == [1.0, 1.0]
+    assert os.environ.get("OMP_NUM_THREADS") == before

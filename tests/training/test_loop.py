@@ -72,8 +72,11 @@ def test_another_seed_gives_another_run(tmp_path):
 
 
 def test_evaluation_leaves_training_as_it_was():
-    often = tensors_of(train_run(Plan("Pendulum-v1", config(eval_every=7), "sac"), None, None).agent)
-    never = tensors_of(train_run(Plan("Pendulum-v1", config(eval_every=10_000), "sac"), None, None).agent)
+    scaled = {"normalise_observations": True, "normalise_rewards": True}
+    often, never = (
+        tensors_of(train_run(Plan("Pendulum-v1", config(eval_every=every, **scaled), "sac"), None, None).agent)
+        for every in (7, 10_000)
+    )
     assert all(torch.equal(tensor, never[name]) for name, tensor in often.items())
 
 
