@@ -28,6 +28,9 @@ CASES = {
     "pendulum, 3 environments, bf16": "Pendulum-v1 --hidden 32 32 --envs 3 --precision bf16",
     "halfcheetah": "HalfCheetah-v5 --hidden 32",
     "halfcheetah, 2 environments, overwritten memory": "HalfCheetah-v5 --hidden 32 --envs 2 --buffer-size 300",
+    "cartpole, 4 environments in 2 workers, normalised": (
+        "CartPole-v1 --hidden 32 --envs 4 --workers 2 --normalise-observations --normalise-rewards"
+    ),
 }
 COMMAND = [sys.executable, "-m", "rucksac"]
 
