@@ -1,9 +1,13 @@
 import contextlib
 import os
+import subprocess
+import threading
+import time
 
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.spaces import Box
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
 from rucksac.config import Config
@@ -182,3 +186,36 @@ def test_a_worker_runs_on_one_thread_and_this_process_keeps_its_own():
         lanes = opened(Threads, cleanup, envs=2, workers=2)
         assert [float(obs[0]) for obs in lanes.reset({0: 0, 1: 1}).values()] == [1.0, 1.0]
     assert os.environ.get("OMP_NUM_THREADS") == before
+
+
+def test_a_source_that_cannot_be_sent_to_a_worker_is_refused():
+    lock = threading.Lock()
+
+    def source():
+        with lock:
+            return World()
+
+    with contextlib.ExitStack() as cleanup, pytest.raises(UsageError, match="cannot be sent to a worker"):
+        opened(source, cleanup, envs=1, workers=1)
+
+
+class WithChild(World):
+    """Starts a process of its own, as simulators do."""
+
+    def __init__(self):
+        self.observation_space = Box(0, 1e9, (1,))
+        self.child = subprocess.Popen(["sleep", "600"])
+
+    def seen(self):
+        return np.array([self.child.pid], np.float32)
+
+
+def test_what_an_environment_started_ends_with_its_worker():
+    with contextlib.ExitStack() as cleanup:
+        lanes = opened(OnlyInWorkers(WithChild), cleanup, envs=1, workers=1)
+        child = int(lanes.reset({0: 0})[0][0])
+        os.kill(child, 0)
+    with pytest.raises(ProcessLookupError):
+        for _ in range(100):  # until the system has buried it
+            os.kill(child, 0)
+            time.sleep(0.05)

@@ -7,9 +7,11 @@ environments on one thread. What is sent both ways is small; the numbers lie in 
 import contextlib
 import mmap
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable
 from multiprocessing import Pipe
@@ -20,7 +22,7 @@ import cloudpickle
 import numpy as np
 
 from rucksac.config import Config
-from rucksac.environments.making import EnvSource, make_one
+from rucksac.environments.making import EnvSource, make_one, name_of
 from rucksac.environments.reading import check_same, spaces_of
 from rucksac.environments.rollout import Began, Lost
 from rucksac.environments.spaces import Door, Spaces, Stepped
@@ -91,19 +93,24 @@ class Worker:
                 return Fault(f"it gave no answer for {timeout:g} seconds")
             answer = self._connection.recv()
         except (EOFError, OSError):
-            code = self._process.wait()
+            code = self.end()
             return Fault(f"its process died ({f'signal {-code}' if code < 0 else f'exit code {code}'})")
         if isinstance(answer, UsageError):
             raise answer
         return answer
 
-    def end(self, seconds: float = 0.0) -> None:
-        """End the process, after some seconds to do so itself."""
-        self._connection.close()
+    def end(self, seconds: float = 0.1) -> int:
+        """End the process and all that it started, after some seconds to do so itself; return its exit code."""
+        self.hang_up()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
-        self._process.kill()
-        self._process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        return self._process.wait()
+
+    def hang_up(self) -> None:
+        """Let the process know that nothing more is wanted."""
+        self._connection.close()
 
 
 class Workers:
@@ -115,12 +122,20 @@ class Workers:
     seeded = repeatable = True
 
     def __init__(self, source: EnvSource, config: Config, spaces: Spaces, say: Callable[[str], None]) -> None:
+        if os.name == "nt":
+            raise UsageError("--workers is not for Windows; leave it out, --envs alone works there")
         self.spaces, self.config, self._say = spaces, config, say
         self._faults = 0
         self._under_way: set[int] = set()  # lanes whose episode has begun and is not lost
         self._file = tempfile.TemporaryFile(dir=SHARED_MEMORY if os.path.isdir(SHARED_MEMORY) else None)  # noqa: SIM115
         self._rows = shared_rows(self._file.fileno(), config.envs, spaces)
-        setup = cloudpickle.dumps((source, config, spaces))
+        try:
+            setup = cloudpickle.dumps((source, config, spaces))
+        except Exception as error:  # whatever the things inside raise when they are asked to be pickled
+            raise UsageError(
+                f"{name_of(source)} cannot be sent to a worker ({error}); make it hold nothing but what makes an "
+                "environment, or leave out --workers"
+            ) from error
         shares = [share.tolist() for share in np.array_split(np.arange(config.envs), config.workers)]
         self._workers = [Worker(share, setup, self._file.fileno(), config.env_timeout) for share in shares]
         try:
@@ -163,7 +178,10 @@ class Workers:
     def close(self) -> None:
         """End all processes."""
         for worker in self._workers:
-            worker.end(SECONDS_TO_END)
+            worker.hang_up()
+        deadline = time.monotonic() + SECONDS_TO_END
+        for worker in self._workers:
+            worker.end(max(0.0, deadline - time.monotonic()))
         self._file.close()
 
     def _ask(self, request: str, arguments: dict[int, tuple[Any, ...]]) -> dict[int, Any]:
