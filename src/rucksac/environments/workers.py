@@ -127,8 +127,6 @@ class Workers:
         self.spaces, self.config, self._say = spaces, config, say
         self._faults = 0
         self._under_way: set[int] = set()  # lanes whose episode has begun and is not lost
-        self._file = tempfile.TemporaryFile(dir=SHARED_MEMORY if os.path.isdir(SHARED_MEMORY) else None)  # noqa: SIM115
-        self._rows = shared_rows(self._file.fileno(), config.envs, spaces)
         try:
             setup = cloudpickle.dumps((source, config, spaces))
         except Exception as error:  # whatever the things inside raise when they are asked to be pickled
@@ -136,6 +134,8 @@ class Workers:
                 f"{name_of(source)} cannot be sent to a worker ({error}); make it hold nothing but what makes an "
                 "environment, or leave out --workers"
             ) from error
+        self._file = tempfile.TemporaryFile(dir=SHARED_MEMORY if os.path.isdir(SHARED_MEMORY) else None)  # noqa: SIM115
+        self._rows = shared_rows(self._file.fileno(), config.envs, spaces)
         shares = [share.tolist() for share in np.array_split(np.arange(config.envs), config.workers)]
         self._workers = [Worker(share, setup, self._file.fileno(), config.env_timeout) for share in shares]
         try:
