@@ -145,11 +145,11 @@ def test_recipes_are_listed_with_their_sources():
 
 def test_settings_come_from_recipe_then_file_then_flags(tmp_path):
     (tmp_path / "settings.toml").write_text(
-        'steps = 40\nbatch-size = 8\nlr = 0.001\nhidden = [8]\ncompile = "never"\nthreads = 1'
+        'steps = 30\nbatch-size = 8\nlr = 0.001\nhidden = [8]\ncompile = "never"\nthreads = 1'
     )
     done = rucksac(
         "train", "Pendulum-v1", "--recipe", "notebook", "--config", "settings.toml", "--lr", "0.002", "--run", "r",
-        "--eval-episodes", 1, cwd=tmp_path,
+        "--eval-episodes", 1, "--steps", "4e1", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     settings = json.loads((tmp_path / "r/config.json").read_text())["settings"]
@@ -166,7 +166,14 @@ def test_settings_come_from_recipe_then_file_then_flags(tmp_path):
         (["train", "Pendulum-v1", "--recipe", "scа"], "the recipes are sac, notebook"),
         (["train", "Pendulum-v1", "--gamma", "nan"], "--gamma is nan, but must be a number from 0 to below 1"),
         (["train", "Pendulum-v1", "--lr", "-1"], "--lr is -1.0, but must be a number from 1e-12 to 1"),
-        (["train", "Pendulum-v1", "--steps", "many"], "--steps"),
+        (["train", "Pendulum-v1", "--steps", "many"], "--steps is 'many', but must be a whole number from 1 to 1e+15"),
+        (["train", "Pendulum-v1", "--steps=1.5"], "--steps is '1.5', but must be a whole number"),
+        (["train", "Pendulum-v1", "--steps"], "--steps needs a value: a whole number from 1"),
+        (["train", "Pendulum-v1", "--alpha", "auto"], "--alpha is 'auto', but must be learned or a number from 1e-30"),
+        (["train", "Pendulum-v1", "--hidden", "64", "x", "--lr", "1"], "--hidden is '64 x', but must be one or more"),
+        (["train", "Pendulum-v1", "--precision", "fp8"], "--precision is 'fp8', but must be one of fp32, bf16"),
+        (["evaluate", ".", "--episodes", "1e-1"], "--episodes is '1e-1', but must be a whole number"),
+        (["plot", ".", "-o"], "--output needs a value"),
         (["train", "Pendulum-v1", "--warmup", "100"], "fewer than one batch of 256"),
         (["train", "Pendulum-v1", "--run", "/proc/no/such"], "cannot be written"),
         (["train", "Pendulum-v1", "--config", "missing.toml"], "cannot be read"),
