@@ -47,6 +47,7 @@ def test_training_shows_progress_and_names_the_next_commands(tmp_path):
     assert done.returncode == 0
     assert done.stdout == ""
     assert "3 observations, 1 action; 300 steps" in done.stderr
+    assert "Preparing" not in done.stderr  # nothing is compiled
     folder = tmp_path / "runs/Pendulum-v1-sac-seed1"
     assert "evaluate runs/Pendulum-v1-sac-seed1 --episodes 100" in done.stderr
     assert {path.name for path in folder.iterdir()} == {
@@ -107,16 +108,20 @@ def test_info_tells_how_far_a_run_is_and_whether_it_is_whole(runs, tmp_path):
     assert f"{file.name} is not the file that was saved" in spoilt.stdout
     assert "300 of 300 steps" not in spoilt.stdout
     config = tmp_path / "run/config.json"
-    config.write_text(config.read_text().replace('"steps": 300', '"steps": "many"'))
+    good = config.read_text()
+    config.write_text(good.replace('"Pendulum-v1"', '"\\u001b[31mred"'))
+    assert r"environment  \x1b[31mred" in rucksac("info", tmp_path / "run").stdout.splitlines()
+    config.write_text(good.replace('"steps": 300', '"steps": "many"'))
     refused = rucksac("info", tmp_path / "run")
     assert refused.returncode == 2
     assert refused.stderr.startswith("rucksac: --steps is 'many', but must be")
+    assert "checkpoints: 0 of 1 whole" in refused.stderr
 
 
 def test_plot_writes_two_pictures(runs, tmp_path):
     for words, where in (
         (["p1"], runs / "p1/curve.png"),
-        (["p1", "p2", "-o", tmp_path / "all.png"], tmp_path / "all.png"),
+        (["p1", "p2", "-o", tmp_path / "new/all.png"], tmp_path / "new/all.png"),
     ):
         done = rucksac("plot", *words, cwd=runs)
         assert done.returncode == 0, done.stderr
@@ -134,6 +139,28 @@ def test_watch_writes_a_video_that_plays(runs, tmp_path):
     frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(video))
     assert frames == 201
     assert seconds == pytest.approx(201 / 30, abs=0.1)
+
+
+def test_a_display_that_does_not_answer_is_none(runs, tmp_path):
+    nobody = {**os.environ, "DISPLAY": ":7799", "WAYLAND_DISPLAY": ""}
+    done = rucksac("watch", runs / "p2", "--episodes", 2, env=nobody)
+    assert done.returncode == 0, done.stderr
+    video = runs / "p2/video.mp4"
+    assert video.stat().st_size > 1000
+    returns = re.fullmatch(rf"{video}: 2 episodes, returns (.*), (.*)\n", done.stdout).groups()
+    said = done.stderr.splitlines()
+    assert said[0] == f"No display answers here, so the episodes go to {video}."
+    assert said[-2:] == [f"episode {i} of 2: return {value}, 200 steps" for i, value in enumerate(returns, 1)]
+
+
+def test_quiet_is_quiet_whatever_libraries_have_to_say(tmp_path):
+    words = [*SMALL, "--steps", "60", "--time-limit", "20", "--quiet", "--run", tmp_path / "run"]
+    trained = rucksac("train", "HalfCheetah-v4", *words, cwd=tmp_path)  # outdated, and MuJoCo dislikes its XML
+    assert (trained.returncode, trained.stdout, trained.stderr) == (0, "", "")
+    refused = rucksac("resume", tmp_path / "run", "--steps", 10, "--quiet", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("rucksac: ")
+    assert len(refused.stderr.splitlines()) == 1
 
 
 def test_recipes_are_listed_with_their_sources():

@@ -13,6 +13,7 @@ import tyro
 from rucksac.algorithm.recipes import recipe
 from rucksac.commands import wording
 from rucksac.commands.parsing import Command, value_of
+from rucksac.commands.quiet import hushed
 from rucksac.config import Config, with_settings
 from rucksac.errors import TrainingStopped, UsageError
 
@@ -49,6 +50,10 @@ class Train(Command):
 
     def run(self) -> int:
         """Train."""
+        with hushed(self.quiet):
+            return self._run()
+
+    def _run(self) -> int:
         from rucksac.training.console import Console
         from rucksac.training.folder import next_free
         from rucksac.training.train import Plan, train_run
@@ -88,6 +93,10 @@ class Resume(Command):
 
     def run(self) -> int:
         """Resume."""
+        with hushed(self.quiet):
+            return self._run()
+
+    def _run(self) -> int:
         from rucksac.training.console import Console
         from rucksac.training.seeds import extend_group, is_group
         from rucksac.training.train import plan_of, resume_run
