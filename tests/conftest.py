@@ -6,6 +6,7 @@ os.environ.setdefault("AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL", "O0")  # a third
 
 import hypothesis
 import pytest
+import torch
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -14,5 +15,6 @@ def compiled_steps_stay_in_the_project(pytestconfig):
     os.environ["RUCKSAC_CACHE"] = str(pytestconfig.cache.mkdir("compiled-steps"))
 
 
+torch.set_num_threads(1)  # the tests themselves run side by side
 hypothesis.settings.register_profile("repeatable", derandomize=True)
 hypothesis.settings.load_profile("repeatable")

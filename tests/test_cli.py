@@ -47,6 +47,7 @@ def test_training_shows_progress_and_names_the_next_commands(tmp_path):
     assert done.returncode == 0
     assert done.stdout == ""
     assert "3 observations, 1 action; 300 steps" in done.stderr
+    assert "Preparing" not in done.stderr  # nothing is compiled
     folder = tmp_path / "runs/Pendulum-v1-sac-seed1"
     assert "evaluate runs/Pendulum-v1-sac-seed1 --episodes 100" in done.stderr
     assert {path.name for path in folder.iterdir()} == {
@@ -107,16 +108,20 @@ def test_info_tells_how_far_a_run_is_and_whether_it_is_whole(runs, tmp_path):
     assert f"{file.name} is not the file that was saved" in spoilt.stdout
     assert "300 of 300 steps" not in spoilt.stdout
     config = tmp_path / "run/config.json"
-    config.write_text(config.read_text().replace('"steps": 300', '"steps": "many"'))
+    good = config.read_text()
+    config.write_text(good.replace('"Pendulum-v1"', '"\\u001b[31mred"'))
+    assert r"environment  \x1b[31mred" in rucksac("info", tmp_path / "run").stdout.splitlines()
+    config.write_text(good.replace('"steps": 300', '"steps": "many"'))
     refused = rucksac("info", tmp_path / "run")
     assert refused.returncode == 2
     assert refused.stderr.startswith("rucksac: --steps is 'many', but must be")
+    assert "checkpoints: 0 of 1 whole" in refused.stderr
 
 
 def test_plot_writes_two_pictures(runs, tmp_path):
     for words, where in (
         (["p1"], runs / "p1/curve.png"),
-        (["p1", "p2", "-o", tmp_path / "all.png"], tmp_path / "all.png"),
+        (["p1", "p2", "-o", tmp_path / "new/all.png"], tmp_path / "new/all.png"),
     ):
         done = rucksac("plot", *words, cwd=runs)
         assert done.returncode == 0, done.stderr
@@ -136,6 +141,28 @@ def test_watch_writes_a_video_that_plays(runs, tmp_path):
     assert seconds == pytest.approx(201 / 30, abs=0.1)
 
 
+def test_a_display_that_does_not_answer_is_none(runs, tmp_path):
+    nobody = {**os.environ, "DISPLAY": ":7799", "WAYLAND_DISPLAY": ""}
+    done = rucksac("watch", runs / "p2", "--episodes", 2, env=nobody)
+    assert done.returncode == 0, done.stderr
+    video = runs / "p2/video.mp4"
+    assert video.stat().st_size > 1000
+    returns = re.fullmatch(rf"{video}: 2 episodes, returns (.*), (.*)\n", done.stdout).groups()
+    said = done.stderr.splitlines()
+    assert said[0] == f"No display answers here, so the episodes go to {video}."
+    assert said[-2:] == [f"episode {i} of 2: return {value}, 200 steps" for i, value in enumerate(returns, 1)]
+
+
+def test_quiet_is_quiet_whatever_libraries_have_to_say(tmp_path):
+    words = [*SMALL, "--steps", "60", "--time-limit", "20", "--quiet", "--run", tmp_path / "run"]
+    trained = rucksac("train", "HalfCheetah-v4", *words, cwd=tmp_path)  # outdated, and MuJoCo dislikes its XML
+    assert (trained.returncode, trained.stdout, trained.stderr) == (0, "", "")
+    refused = rucksac("resume", tmp_path / "run", "--steps", 10, "--quiet", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("rucksac: ")
+    assert len(refused.stderr.splitlines()) == 1
+
+
 def test_recipes_are_listed_with_their_sources():
     done = rucksac("recipes")
     assert "arXiv 1812.05905" in done.stdout
@@ -145,11 +172,11 @@ def test_recipes_are_listed_with_their_sources():
 
 def test_settings_come_from_recipe_then_file_then_flags(tmp_path):
     (tmp_path / "settings.toml").write_text(
-        'steps = 40\nbatch-size = 8\nlr = 0.001\nhidden = [8]\ncompile = "never"\nthreads = 1'
+        'steps = 30\nbatch-size = 8\nlr = 0.001\nhidden = [8]\ncompile = "never"\nthreads = 1'
     )
     done = rucksac(
         "train", "Pendulum-v1", "--recipe", "notebook", "--config", "settings.toml", "--lr", "0.002", "--run", "r",
-        "--eval-episodes", 1, cwd=tmp_path,
+        "--eval-episodes", 1, "--steps", "4e1", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     settings = json.loads((tmp_path / "r/config.json").read_text())["settings"]
@@ -166,7 +193,14 @@ def test_settings_come_from_recipe_then_file_then_flags(tmp_path):
         (["train", "Pendulum-v1", "--recipe", "scа"], "the recipes are sac, notebook"),
         (["train", "Pendulum-v1", "--gamma", "nan"], "--gamma is nan, but must be a number from 0 to below 1"),
         (["train", "Pendulum-v1", "--lr", "-1"], "--lr is -1.0, but must be a number from 1e-12 to 1"),
-        (["train", "Pendulum-v1", "--steps", "many"], "--steps"),
+        (["train", "Pendulum-v1", "--steps", "many"], "--steps is 'many', but must be a whole number from 1 to 1e+15"),
+        (["train", "Pendulum-v1", "--steps=1.5"], "--steps is '1.5', but must be a whole number"),
+        (["train", "Pendulum-v1", "--steps"], "--steps needs a value: a whole number from 1"),
+        (["train", "Pendulum-v1", "--alpha", "auto"], "--alpha is 'auto', but must be learned or a number from 1e-30"),
+        (["train", "Pendulum-v1", "--hidden", "64", "x", "--lr", "1"], "--hidden is '64 x', but must be one or more"),
+        (["train", "Pendulum-v1", "--precision", "fp8"], "--precision is 'fp8', but must be one of fp32, bf16"),
+        (["evaluate", ".", "--episodes", "1e-1"], "--episodes is '1e-1', but must be a whole number"),
+        (["plot", ".", "-o"], "--output needs a value"),
         (["train", "Pendulum-v1", "--warmup", "100"], "fewer than one batch of 256"),
         (["train", "Pendulum-v1", "--run", "/proc/no/such"], "cannot be written"),
         (["train", "Pendulum-v1", "--config", "missing.toml"], "cannot be read"),

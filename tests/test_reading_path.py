@@ -40,5 +40,5 @@ def test_from_env_step_to_the_optimiser_and_back():
     names = sorted(str(Path(name).relative_to(HOME)) for name in last_stretch)
     lines = sum(bool(line.strip()) for name in last_stretch for line in Path(name).read_text().splitlines())
     assert {"training/loop.py", "environments/rollout.py", "experience/replay.py", "algorithm/update.py"} <= set(names)
-    assert len(names) <= MOST_FILES, names
+    assert len(names) <= MOST_FILES, "\n".join(names)
     assert lines <= MOST_LINES, (lines, names)

@@ -158,7 +158,7 @@ Rule = tuple[str, Callable[[Any], bool]]
 
 
 def _whole(least: int, most: int = 10**15) -> Rule:
-    return f"a whole number from {least} to {most}", lambda value: _is_int(value) and least <= value <= most
+    return f"a whole number from {least} to {most:g}", lambda value: _is_int(value) and least <= value <= most
 
 
 def _choice(literal: Any) -> Rule:
@@ -247,3 +247,6 @@ _RULES: dict[str, Rule] = {
     "keep": _whole(1),
     "if_saving_fails": _choice(Saving),
 }
+
+ALLOWED = {flag(name): allowed for name, (allowed, _) in _RULES.items()}
+"""What each flag of a setting takes, in words."""

@@ -88,6 +88,9 @@ def test_what_is_no_run_is_refused(tmp_path):
         load_agent(tmp_path)
     with pytest.raises(UsageError, match="is not the folder of a run"):
         rucksac.resume(tmp_path)
+    for wrong in (rucksac.load, rucksac.resume):
+        with pytest.raises(UsageError, match="given as NoneType, but must be the path of a folder"):
+            wrong(None)
 
 
 def test_what_a_killed_process_left_is_removed(run):
@@ -391,7 +394,7 @@ def test_runs_of_the_older_format_are_read(run):
 def test_info_counts_the_whole_checkpoints_also_when_the_settings_are_lost(run):
     (newest(run) / "run.json").write_text("{")
     (run / "config.json").write_text("{")
-    with pytest.raises(UsageError, match=r"config.json cannot be read .*; 1 of 2 checkpoints whole, put config.json"):
+    with pytest.raises(UsageError, match=r"config.json cannot be read .*; checkpoints: 1 of 2 whole, put config.json"):
         info(run)
 
 

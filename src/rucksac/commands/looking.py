@@ -1,6 +1,7 @@
 """The commands that look at what there is: at runs, at their agents, at recipes, at compiled steps."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -85,7 +86,8 @@ class Plot(Command):
     runs: Runs
     """Folders of the runs."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=("-o",))] = None
-    """Picture to write; curve.png in the run's folder, or here for several runs, if not given."""
+    """Picture to write, in a folder that may be missing; curve.png in the run's folder, or here for several runs, if
+    not given."""
 
     def run(self) -> int:
         """Plot."""
@@ -111,7 +113,7 @@ class Watch(Command):
     run_folder: Run
     """Folder of the run."""
     video: Path | None = None
-    """Video file to write instead of opening a window."""
+    """Video file to write instead of opening a window, in a folder that may be missing."""
     episodes: int = 3
     """Number of episodes."""
     seed: int = 0
@@ -123,15 +125,25 @@ class Watch(Command):
 
     def run(self) -> int:
         """Watch."""
-        from rucksac.tools.watch import has_display, show, write_video
+        from rucksac.tools.display import has_display
+        from rucksac.tools.watch import show, write_video
         from rucksac.training.checkpoint import load_agent
 
-        agent, env = load_agent(self.run_folder, best=self.best), _environment(self.run_folder, self.env)
-        if self.video is None and has_display():
-            where, returns = "window", show(agent, env, self.episodes, self.seed)
+        def say(text: str) -> None:
+            print(text, file=sys.stderr, flush=True)
+
+        agent, env, video = (
+            load_agent(self.run_folder, best=self.best),
+            _environment(self.run_folder, self.env),
+            self.video,
+        )
+        if video is None and not has_display():
+            video = self.run_folder / "video.mp4"
+            say(f"No display answers here, so the episodes go to {video}.")
+        if video is None:
+            where, returns = "window", show(agent, env, self.episodes, self.seed, say)
         else:
-            video = self.video or self.run_folder / "video.mp4"
-            where, returns = str(video), write_video(agent, env, self.episodes, self.seed, video)
+            where, returns = str(video), write_video(agent, env, self.episodes, self.seed, video, say)
         print(f"{where}: {count(self.episodes, 'episode')}, returns {', '.join(f'{value:.1f}' for value in returns)}")
         return 0
 

@@ -4,7 +4,9 @@ import contextlib
 import dataclasses
 import difflib
 import io
+import itertools
 import json
+import re
 import tomllib
 import typing
 from collections.abc import Iterator
@@ -12,9 +14,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, cast
 
 import tyro
+from tyro.constructors import PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from rucksac.algorithm.recipes import recipe
-from rucksac.config import Config, flag, with_settings
+from rucksac.config import ALLOWED, Config, flag, with_settings
 from rucksac.errors import UsageError
 
 ENV_ARG = "--env."
@@ -57,12 +60,15 @@ def parse(name: str, command: type[Command], words: list[str]) -> Command | None
                 args=words,
                 default=default,
                 return_unknown_args=True,
+                registry=WHOLE_NUMBERS,
             )
     except SystemExit as exit_request:
         if not exit_request.code:
             return None
         said = _first_sentence(complaint.getvalue())
-        if said.startswith("Missing"):
+        if about := re.search("--[a-z][a-z-]*", said):
+            said = _unfit(command, about[0], words)
+        elif said.startswith("Missing"):
             said = f"{name} needs {command.takes.split()[0]} as its first word"
         raise UsageError(f"{said}; see rucksac {name} --help") from None
     if unknown:
@@ -132,17 +138,59 @@ def _first_sentence(complaint: str) -> str:
     return " ".join(lines).rstrip(".")
 
 
+def _unfit(command: type[Command], name: str, words: list[str]) -> str:
+    """Say what was given for a flag that cannot be read, and what is allowed."""
+    allowed = ALLOWED.get(name) or ("a whole number" if dict(_flags(command)).get(name) is int else None)
+    given = _words_after(name, words)
+    if given and allowed:
+        return f"{name} is {given!r}, but must be {allowed}"
+    return f"{name} needs a value" + (f": {allowed}" if allowed else "")
+
+
+def _words_after(name: str, words: list[str]) -> str:
+    """Return what stands between a flag and the next one."""
+    left = itertools.dropwhile(lambda word: word.partition("=")[0].replace("_", "-") != name, words)
+    _, equals, value = next(left, "").partition("=")
+    return value if equals else " ".join(itertools.takewhile(lambda word: not word.startswith("--"), left))
+
+
 def _unknown(command: type[Command], word: str) -> str:
     if not word.startswith("-"):
         return f"{word!r} is one word too many"
-    near = difflib.get_close_matches(word.partition("=")[0], list(_flags(command)), n=1)
+    near = difflib.get_close_matches(word.partition("=")[0], dict(_flags(command)), n=1)
     return f"there is no flag {word}" + (f"; did you mean {near[0]}?" if near else "")
 
 
-def _flags(kind: type) -> Iterator[str]:
-    """Yield the flags of a dataclass and of those inside it."""
+def _flags(kind: type) -> Iterator[tuple[str, Any]]:
+    """Yield the flags of a dataclass, and of those inside it, with their types."""
     for name, inner in typing.get_type_hints(kind).items():
         if dataclasses.is_dataclass(inner):
             yield from _flags(cast(type, inner))
         else:
-            yield flag(name)
+            yield flag(name), inner
+
+
+WHOLE_NUMBERS = tyro.constructors.ConstructorRegistry()
+
+
+@WHOLE_NUMBERS.primitive_rule
+def _whole_numbers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[int] | None:
+    """Read whole numbers also when they are written like 1e6."""
+    if info.type is not int:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="INT",
+        instance_from_str=lambda words: _whole_number(words[0]),
+        is_instance=lambda value: isinstance(value, int),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+def _whole_number(word: str) -> int:
+    with contextlib.suppress(ValueError):
+        return int(word)
+    number = float(word)
+    if not number.is_integer():
+        raise ValueError(word)
+    return int(number)

@@ -11,6 +11,7 @@ import tyro
 
 from rucksac.commands import wording
 from rucksac.commands.parsing import Command, settings_of
+from rucksac.commands.quiet import hushed
 from rucksac.config import Config
 from rucksac.errors import TrainingStopped
 
@@ -47,6 +48,10 @@ class Train(Command):
 
     def run(self) -> int:
         """Train."""
+        with hushed(self.quiet):
+            return self._run()
+
+    def _run(self) -> int:
         from rucksac.training.console import Console
         from rucksac.training.folder import next_free
         from rucksac.training.train import Plan, train_run
@@ -86,6 +91,10 @@ class Resume(Command):
 
     def run(self) -> int:
         """Resume."""
+        with hushed(self.quiet):
+            return self._run()
+
+    def _run(self) -> int:
         from rucksac.training.console import Console
         from rucksac.training.seeds import extend_group, is_group
         from rucksac.training.train import plan_of, resume_run

@@ -12,8 +12,8 @@ import torch
 
 from rucksac.compilation import cache_folder, cached_bytes, compiler
 from rucksac.resources import available_memory, available_threads
+from rucksac.tools.display import has_display
 from rucksac.tools.findings import Finding
-from rucksac.tools.watch import has_display
 from rucksac.training.folder import processor, versions
 
 DRAW_SOMETHING = """

@@ -1,8 +1,7 @@
 """Seeing an agent act: in a window, or as a video file."""
 
 import os
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,24 +15,26 @@ from rucksac.environments.making import make_one
 from rucksac.environments.opening import lanes_of
 from rucksac.environments.reading import check_same
 from rucksac.errors import UsageError
+from rucksac.text import count
+from rucksac.tools.display import has_display
 from rucksac.training.evaluate import evaluate
 
 FORMATS = (".mp4", ".mkv", ".webm", ".mov")
 
 
-def has_display() -> bool:
-    """Return whether a window could be opened here."""
-    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
-def show(agent: Agent, env_id: str, episodes: int, seed: int) -> list[float]:
-    """Run episodes in a window and return their returns."""
+def show(agent: Agent, env_id: str, episodes: int, seed: int, say: Callable[[str], None]) -> list[float]:
+    """Run episodes in a window and return their returns; `say` gets a line after each."""
     with _rendering(agent, env_id, "human") as env:
-        return evaluate(agent, env, episodes, seed).returns.tolist()
+        return evaluate(agent, _Telling(env, episodes, say), episodes, seed).returns.tolist()
 
 
-def write_video(agent: Agent, env_id: str, episodes: int, seed: int, file: Path) -> list[float]:
-    """Write episodes to a video file, complete or not at all, and return their returns."""
+def write_video(
+    agent: Agent, env_id: str, episodes: int, seed: int, file: Path, say: Callable[[str], None]
+) -> list[float]:
+    """Write episodes to a video file, complete or not at all, and return their returns; `say` gets a line after each.
+
+    Folders on the way to the file are made. Raises `UsageError` when it cannot be written.
+    """
     if file.suffix not in FORMATS:
         raise UsageError(f"{file} is no video this can write; name a file ending in {', '.join(FORMATS)}")
     unfinished = file.with_name(f"unfinished-{file.name}")
@@ -49,13 +50,36 @@ def write_video(agent: Agent, env_id: str, episodes: int, seed: int, file: Path)
         with _rendering(agent, env_id, "rgb_array") as env:
             filming = _Filming(env, unfinished)
             try:
-                returns = evaluate(agent, filming, episodes, seed).returns.tolist()
+                returns = evaluate(agent, _Telling(filming, episodes, say), episodes, seed).returns.tolist()
             finally:
                 filming.finish()
         unfinished.replace(file)
         return returns
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+class _Telling(gymnasium.Wrapper):
+    """Says what came of each episode."""
+
+    def __init__(self, env: gymnasium.Env, episodes: int, say: Callable[[str], None]) -> None:
+        super().__init__(env)
+        self._episodes, self._say = episodes, say
+        self._number = self._steps = 0
+        self._return = 0.0
+
+    def step(self, action: Any) -> Any:
+        """Step and count."""
+        result = self.env.step(action)
+        _, reward, terminated, truncated, _ = result
+        self._steps += 1
+        self._return += float(reward)
+        if terminated or truncated:
+            self._number += 1
+            length = count(self._steps, "step")
+            self._say(f"episode {self._number} of {self._episodes}: return {self._return:.1f}, {length}")
+            self._steps, self._return = 0, 0.0
+        return result
 
 
 class _Filming(gymnasium.Wrapper):

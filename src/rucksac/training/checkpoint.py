@@ -27,6 +27,7 @@ from rucksac.experience import segments
 from rucksac.experience.replay import Replay
 from rucksac.training import files, snapshot
 from rucksac.training.agent_file import check_agent, read_agent, restore_agent, save_agent
+from rucksac.training.folder import path_of
 from rucksac.training.parts import Progress, Training
 from rucksac.training.record import COLUMNS
 
@@ -56,9 +57,10 @@ def load_agent(
 
     An agent trained with modules of your own needs them again, `policy` and `critic`, in any state.
     """
-    found = _named(Path(run), BEST if best else CHECKPOINT)
+    path = path_of(run)
+    found = _named(path, BEST if best else CHECKPOINT)
     if not found:
-        remedy = "give the folder that `rucksac train` wrote" if Path(run).exists() else "there is no such folder"
+        remedy = "give the folder that `rucksac train` wrote" if path.exists() else "there is no such folder"
         raise UsageError(f"{run} holds no {'best ' if best else ''}checkpoint; {remedy}")
     try:
         return read_agent(found[-1], policy, critic)

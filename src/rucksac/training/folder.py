@@ -135,6 +135,13 @@ class RunFolder:
         return values
 
 
+def path_of(run: str | os.PathLike[str]) -> Path:
+    """Return the path of a run's folder; raise `UsageError` for what cannot be one."""
+    if not isinstance(run, str | os.PathLike):
+        raise UsageError(f"the run is given as {type(run).__name__}, but must be the path of a folder")
+    return Path(run)
+
+
 def threads_of(saved: dict[str, Any]) -> int | None:
     """Return the number of threads that config.json says the run had, None when it says nothing sensible."""
     threads = saved["derived"].get("threads")

@@ -6,7 +6,6 @@ from typing import Any
 
 from rucksac.config import Config
 from rucksac.errors import UsageError
-from rucksac.text import count
 from rucksac.training.checkpoint import examine
 from rucksac.training.folder import RunFolder
 
@@ -23,8 +22,10 @@ def info(run: Path) -> dict[str, Any]:
         saved = folder.read_config()
         config = Config.from_json(saved["settings"])
     except UsageError as error:
-        all_of_them = count(sum(not each["best"] for each in checkpoints), "checkpoint")
-        raise UsageError(f"{error}; {len(whole)} of {all_of_them} whole, put config.json back to use them") from error
+        number = sum(not each["best"] for each in checkpoints)
+        raise UsageError(
+            f"{error}; checkpoints: {len(whole)} of {number} whole, put config.json back to use them"
+        ) from error
     env_steps = max(whole, default=0)
     return {
         "run": str(run),

@@ -97,7 +97,8 @@ def run(
         lap("act")
         transitions, finished, lost = rollout.step(actions)
         lap("environment")
-        training.close_episodes(lost)
+        if lost:
+            training.close_episodes(lost)
         for transition in transitions:
             replay.add(*transition)
             if agent.normaliser:

@@ -30,7 +30,7 @@ from rucksac.training.console import Console
 from rucksac.training.diagnosis import Watchdog, divergence
 from rucksac.training.evaluate import Evaluation, evaluate_lanes
 from rucksac.training.files import Beginning
-from rucksac.training.folder import RunFolder, threads_of
+from rucksac.training.folder import RunFolder, path_of, threads_of
 from rucksac.training.parts import Progress, Training
 from rucksac.training.record import CsvRecorder, Recorders, evaluation_at
 from rucksac.training.stopping import StopRequest, stop_on_signals
@@ -78,7 +78,7 @@ def train(
     """
     config = with_settings(find_recipe(recipe).config, settings)
     plan = Plan(env, config, recipe, policy, critic)
-    return train_run(plan, Path(run) if run else None, None if quiet else Console(config.steps)).agent
+    return train_run(plan, None if run is None else path_of(run), None if quiet else Console(config.steps)).agent
 
 
 def resume(
@@ -95,8 +95,9 @@ def resume(
     `steps` extends the run. `env`, `policy` and `critic` are needed again when the run was made with a function or
     with modules of your own. Raises `UsageError` when the run cannot go on.
     """
-    plan = plan_of(Path(run), env, steps, policy, critic)
-    return resume_run(plan, Path(run), None if quiet else Console(plan.config.steps)).agent
+    path = path_of(run)
+    plan = plan_of(path, env, steps, policy, critic)
+    return resume_run(plan, path, None if quiet else Console(plan.config.steps)).agent
 
 
 def plan_of(

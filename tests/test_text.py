@@ -1,0 +1,15 @@
+from rucksac.text import count, printable, size
+
+
+def test_things_are_counted_with_their_plural():
+    assert [count(number, "step") for number in (0, 1, 2, 1200)] == ["0 steps", "1 step", "2 steps", "1,200 steps"]
+
+
+def test_sizes_have_the_unit_that_suits_them():
+    sizes = {0: "0.0 KiB", 1536: "1.5 KiB", 1023 * 2**10: "1.0 MiB", 5 * 2**20: "5.0 MiB", 3 * 2**40: "3,072.0 GiB"}
+    assert {number: size(number) for number in sizes} == sizes
+
+
+def test_what_would_not_show_is_escaped():
+    assert printable("Pendulum-v1 ä") == "Pendulum-v1 ä"
+    assert printable("\x1b[31m\n\x9b\u202e") == r"\x1b[31m\n\x9b\u202e"
