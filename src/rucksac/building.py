@@ -101,11 +101,11 @@ def compile_agent(agent: Agent) -> str | None:
 def _distributions(config: Config, spaces: Spaces) -> tuple[Distribution, Distribution, Distribution]:
     """Return how actions come about in the environment, where states are valued, and in the policy's loss."""
     discrete = isinstance(spaces.actions, Choices)
-    if config.policy == "stochastic":
+    if not config.deterministic_policy:
         return (Categorical,) * 3 if discrete else (SquashedGaussian,) * 3
     if discrete:
         raise UsageError(
-            f"--policy deterministic is for continuous actions, but here are {spaces.action_size} choices; leave it out"
+            f"--deterministic-policy is for continuous actions, but here are {spaces.action_size} choices; leave it out"
         )
     acting, evaluation, improvement = (
         Deterministic(noise, config.noise_clip)
@@ -138,7 +138,7 @@ def _check(name: str, network: nn.Module, inputs: tuple[torch.Tensor, ...], shap
 
 
 def _target_entropy(config: Config, lowest: float, usual: float, highest: float) -> float | None:
-    if config.alpha != "learned" or config.policy == "deterministic":
+    if config.alpha != "learned" or config.deterministic_policy:
         return None
     target = usual if config.target_entropy is None else config.target_entropy
     if not lowest < target < highest:

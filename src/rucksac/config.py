@@ -16,7 +16,6 @@ Activation = Literal["relu", "tanh", "elu", "silu", "gelu"]
 Initialisation = Literal["default", "xavier"]
 Precision = Literal["fp32", "bf16"]
 Compile = Literal["auto", "never"]
-Policy = Literal["stochastic", "deterministic"]
 PolicyQ = Literal["smallest", "first"]
 Saving = Literal["stop", "continue"]
 
@@ -45,10 +44,10 @@ class Config:
     """Activation between the layers."""
     initialisation: Initialisation = "default"
     """Initial weights: PyTorch's default for linear layers, or Xavier with zero biases."""
-    policy: Policy = "stochastic"
-    """Stochastic: a squashed Gaussian, or probabilities for discrete actions. Deterministic: one action and noise."""
+    deterministic_policy: bool = False
+    """One action per state plus noise, in place of a distribution over actions."""
     exploration_noise: float = 0.1
-    """Standard deviation of the noise on a deterministic policy's actions in the environment, in [-1, 1] units."""
+    """Standard deviation of the noise on a deterministic policy's actions in training, in units of [-1, 1]."""
     target_noise: float = 0.2
     """The same where next states are valued (target policy smoothing)."""
     improvement_noise: float = 0.0
@@ -143,10 +142,10 @@ class Config:
                 f"{what} {self.first_update} transitions, fewer than one batch of {self.batch_size}; "
                 f"use --{name} {self.batch_size} or more, --batch-size {self.first_update} or less, or --{name} 0"
             )
-        if self.policy == "deterministic" and self.target_entropy is not None:
+        if self.deterministic_policy and self.target_entropy is not None:
             raise UsageError(
                 "a deterministic policy has no entropy that could reach --target-entropy "
-                f"{self.target_entropy:g}; leave that out, or use --policy stochastic"
+                f"{self.target_entropy:g}; leave one of them out"
             )
         if self.value_network and self.target_policy:
             raise UsageError(
@@ -267,7 +266,7 @@ _RULES: dict[str, Rule] = {
     "hidden": _WIDTHS,
     "activation": _choice(Activation),
     "initialisation": _choice(Initialisation),
-    "policy": _choice(Policy),
+    "deterministic_policy": _FLAG,
     "exploration_noise": _between(0.0, 1e6),
     "target_noise": _between(0.0, 1e6),
     "improvement_noise": _between(0.0, 1e6),

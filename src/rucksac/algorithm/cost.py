@@ -28,7 +28,7 @@ class Network(NamedTuple):
 
 def networks(config: Config, obs_size: int, action_size: int, discrete: bool) -> dict[str, Network]:
     """Return the networks under optimisation by name, for O observation numbers and A actions."""
-    outputs = action_size if discrete or config.policy == "deterministic" else 2 * action_size
+    outputs = action_size if discrete or config.deterministic_policy else 2 * action_size
     critic = (obs_size, *config.hidden, action_size) if discrete else (obs_size + action_size, *config.hidden, 1)
     found = {"policy": Network((obs_size, *config.hidden, outputs)), "critic": Network(critic, config.critics)}
     if config.value_network:
