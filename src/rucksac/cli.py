@@ -18,7 +18,7 @@ Soft Actor-Critic: train, judge and watch agents with continuous actions.
   evaluate RUN         run a trained agent and print its returns with an interval
   plot RUN [RUN ...]   draw the learning curve of one run or of several
   watch RUN            show a trained agent in a window, or write a video
-  recipes              list what --recipe accepts, with sources
+  recipes [NAME]       list what --recipe accepts, or explain one
   cache                show where compiled steps are kept, or remove them
 
 rucksac COMMAND --help explains a command; rucksac --version prints the version.
