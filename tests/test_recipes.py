@@ -127,15 +127,16 @@ def test_compiled_equals_eager(name):
     ],
 )
 def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path, trained, name, settings):  # noqa: F811
-    small = {**SMALL, "warmup": 24, "batch_size": 16, "learning_starts": None, "policy_lr": None, **settings}
+    small = {**SMALL, "warmup": 24, "batch_size": 16, "learning_starts": None, "policy_lr": None, "eval_every": 30}
+    small |= settings
     plan = Plan("Pendulum-v1", dataclasses.replace(RECIPES[name].config, **{**small, "steps": 120}), name)
     train_run(plan, tmp_path / "whole", None)
-    half = dataclasses.replace(plan, config=dataclasses.replace(plan.config, steps=67))
+    half = dataclasses.replace(plan, config=dataclasses.replace(plan.config, steps=60))
     train_run(half, tmp_path / "halves", None)
     resume_run(plan_of(tmp_path / "halves", steps=120), tmp_path / "halves", None)
     whole, _, resumed = trained
     assert resumed.agent.grad_steps == whole.agent.grad_steps > 60
-    assert differences(whole, resumed) == []
+    assert set(differences(whole, resumed)) <= {"training.progress.saved"}  # the first half ends with a checkpoint
     assert logs(tmp_path / "whole") == logs(tmp_path / "halves")
 
 
@@ -172,18 +173,23 @@ QUICK = {
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ("sac", "notebook")])  # see test_oracles
 def test_a_world_of_two_states_is_solved(name):
-    """ERRORS"""
+    """Over seeds 0..9 of each, means were off by at most 0.19, spreads by 0.13 and values by 0.23.
+
+    With normal errors as wide as the widest recipe's, fewer than one run in a thousand would fail here. A policy that
+    learned nothing is 0.4 away, a value without the second state's 0.9.
+    """
     recipe = RECIPES[name].config
     stochastic = not recipe.deterministic_policy
     alpha = {"alpha": Pair.alpha * recipe.reward_scale} if stochastic else {}
-    plan = Plan(lambda: Pair(entropy=stochastic), dataclasses.replace(recipe, **{**QUICK, **alpha}), name)
+    less = {"target_noise": min(recipe.target_noise, 0.1)}  # smoothing lowers the value of a sharp peak
+    plan = Plan(lambda: Pair(entropy=stochastic), dataclasses.replace(recipe, **{**QUICK, **alpha, **less}), name)
     agent = train_run(plan, None, None).agent
     assert agent.grad_steps > 900
     for state, mean in enumerate(Pair.means):
         with torch.no_grad():
             output = agent.algorithm.policy(torch.tensor([[2.0 * state - 1.0]]))[0].numpy()
-        assert output[0] == pytest.approx(mean, abs=0.5)
+        assert output[0] == pytest.approx(mean, abs=0.35)
         if stochastic:
-            assert np.exp(output[1]) == pytest.approx(Pair.std, abs=0.3)
+            assert np.exp(output[1]) == pytest.approx(Pair.std, abs=0.25)
         q = q_of(agent, 2 * state - 1, [np.tanh(mean)]).mean() / agent.config.reward_scale
-        assert q == pytest.approx(Pair.q(state, stochastic), abs=0.3)
+        assert q == pytest.approx(Pair.q(state, stochastic), abs=0.4)

@@ -140,7 +140,7 @@ class Pair(World):
     V = bonus from there on; without, it falls with the square of the distance from the best action before squashing.
     """
 
-    alpha, means, std, bonus = 0.5, (-0.8, 0.8), 0.5, (0.5, 1.0)
+    alpha, means, std, bonus = 0.5, (-0.4, 0.4), 0.5, (0.5, 1.0)
 
     def __init__(self, entropy):
         self.entropy = entropy
