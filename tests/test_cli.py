@@ -163,11 +163,36 @@ def test_quiet_is_quiet_whatever_libraries_have_to_say(tmp_path):
     assert len(refused.stderr.splitlines()) == 1
 
 
-def test_recipes_are_listed_with_their_sources():
+def test_recipes_are_listed_with_their_sources_and_explained_one_by_one():
     done = rucksac("recipes")
-    assert "arXiv 1812.05905" in done.stdout
+    assert "arXiv 1812.05905. Cost: 291 million, 1.00 times that of sac." in done.stdout
     assert "notebook" in done.stdout
     assert json.loads(rucksac("recipes", "--json").stdout)["notebook"]["settings"]["hidden"] == [64, 64, 64]
+    lines = [line.split() for line in rucksac("recipes", "sac-v1").stdout.splitlines()]
+    assert lines[1] == ["Source:", "arXiv", "1801.01290"]
+    assert lines[3:] == [
+        ["setting", "sac-v1", "sac"], ["--steps", "1,000,000", "20,000"], ["--value-network", "yes", "no"],
+        ["--reward-scale", "5", "1"], ["--alpha", "1", "learned"],
+    ]  # fmt: skip
+    assert "The settings are the defaults" in rucksac("recipes", "sac").stdout
+    unknown = rucksac("recipes", "tdd3")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert "did you mean 'td3'" in unknown.stderr
+
+
+def test_settings_override_those_of_a_recipe(tmp_path):
+    flags = "--alpha learned --learning-starts 40 --deterministic-policy --no-value-network --warmup 60".split()
+    small = [word for word in SMALL if word not in ("--warmup", "50")]
+    done = rucksac("train", "Pendulum-v1", "--recipe", "sac-v1", *small, *flags, "--run", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    settings = json.loads((tmp_path / "run/config.json").read_text())["settings"]
+    names = "alpha learning_starts deterministic_policy value_network reward_scale policy_lr".split()
+    assert [settings[name] for name in names] == ["learned", 40, True, False, 5.0, None]
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert summary["grad_steps"] == 261
+    done = rucksac("train", "Pendulum-v1", "--recipe", "td3", "--value-network", "--run", tmp_path / "other")
+    assert done.returncode == 2
+    assert "--target-policy would do nothing; leave one of them out" in done.stderr
 
 
 def test_settings_come_from_recipe_then_file_then_flags(tmp_path):
@@ -190,7 +215,7 @@ def test_settings_come_from_recipe_then_file_then_flags(tmp_path):
         (["train", "Pendulm-v1"], "did you mean Pendulum-v1"),
         (["train", "CartPole-v1", "--action-low", "0"], "which have no bounds; leave out --action-low"),
         (["train", "Pendulum-v1", "--batchsize", "3"], "did you mean --batch-size"),
-        (["train", "Pendulum-v1", "--recipe", "scа"], "the recipes are sac, notebook"),
+        (["train", "Pendulum-v1", "--recipe", "scа"], "the recipes are sac, sac-v1"),
         (["train", "Pendulum-v1", "--gamma", "nan"], "--gamma is nan, but must be a number from 0 to below 1"),
         (["train", "Pendulum-v1", "--lr", "-1"], "--lr is -1.0, but must be a number from 1e-12 to 1"),
         (["train", "Pendulum-v1", "--steps", "many"], "--steps is 'many', but must be a whole number from 1 to 1e+15"),

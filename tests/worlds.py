@@ -194,3 +194,35 @@ class Random(World):
         self.where += self.np_random.normal(size=2) + action[0]
         over = self.steps == self.length
         return self.where.copy(), float(self.where.sum()), over and self.length % 2 == 0, over, {}
+
+
+class Pair(World):
+    """Two states in a row, each with a bonus, a best action of its own and gamma = 0.9 between them.
+
+    With entropy the reward is the bonus plus alpha log p_s(a), so that the best soft policy has density p_s and
+    V = bonus from there on; without, it falls with the square of the distance from the best action before squashing.
+    """
+
+    alpha, means, std, bonus = 0.5, (-0.4, 0.4), 0.5, (0.5, 1.0)
+
+    def __init__(self, entropy):
+        self.entropy = entropy
+
+    def seen(self):
+        return np.array([2.0 * self.steps - 1.0], np.float32)
+
+    def step(self, action):
+        mean = self.means[self.steps]
+        reward = self.bonus[self.steps]
+        if self.entropy:
+            reward += self.alpha * squashed_log_density(action[0], mean, self.std)
+        else:
+            reward -= 2.0 * (np.arctanh(np.clip(np.float64(action[0]), -0.999, 0.999)) - mean) ** 2
+        self.steps += 1
+        return self.seen(), float(reward), self.steps == 2, False, {}
+
+    @classmethod
+    def q(cls, state, entropy):
+        """The value of the best action in a state."""
+        at_best = cls.alpha * squashed_log_density(np.tanh(cls.means[state]), cls.means[state], cls.std)
+        return cls.bonus[state] + (0.9 * cls.bonus[1] if state == 0 else 0.0) + (at_best if entropy else 0.0)

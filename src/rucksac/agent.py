@@ -20,7 +20,8 @@ from rucksac.streams import Stream, generator
 class Agent:
     """A policy, its critics and all that learning them needs, for one pair of spaces; `building.build` makes one.
 
-    `act_function` and `step_function` do the tensor work; `building.compile_agent` replaces them by native code.
+    `act_function`, `step_function` and, for gradient steps that leave the policy alone, `critic_step_function` do the
+    tensor work; `building.compile_agent` replaces them by native code.
     """
 
     STATE = ("grad_steps", "_acting_noise", "_update_noise")  # beside the tensors in `state` and the normaliser's
@@ -40,6 +41,7 @@ class Agent:
         self._scalars = list(torch.from_numpy(self._scales).unbind())
         self._policy_leaves = list(self.state.policy.value.values())
         self.step_function: Compiled = lambda tensors: self.step_in_place(*tensors)
+        self.critic_step_function: Compiled = lambda tensors: self.step_in_place(*tensors, improve=False)
         self.act_function: Compiled | None = None  # for as many observations as there are environments
 
     @property
@@ -60,7 +62,7 @@ class Agent:
         else:
             with torch.inference_mode():
                 output = self.algorithm.policy(torch.from_numpy(obs))
-                actions = self.algorithm.distribution.sample(output, torch.from_numpy(noise)).numpy()
+                actions = self.algorithm.acting.sample(output, torch.from_numpy(noise)).numpy()
         if not np.isfinite(actions).all():
             raise TrainingStopped("the policy's action is not finite: learning diverged; a smaller --lr usually helps")
         return actions
@@ -90,10 +92,13 @@ class Agent:
             obs, next_obs = (torch.from_numpy(see(rows.numpy())) for rows in (batch.obs, batch.next_obs))
             batch = batch._replace(obs=obs, next_obs=next_obs, reward=torch.from_numpy(scale(batch.reward.numpy())))
         self._update_noise.standard_normal(dtype=np.float32, out=self._noise)
-        step_size, epsilon = adam_scales(self.config.lr, self.grad_steps)
-        tau = self.config.tau if self.grad_steps % self.config.target_every == 0 else 0.0
-        self._scales[:] = step_size, step_size, step_size, epsilon, tau
-        return self.step_function(self.step_arguments(batch))
+        config, improvements = self.config, max(1, self.grad_steps // self.config.policy_delay)
+        critic, epsilon = adam_scales(config.lr, self.grad_steps)
+        policy, temperature = (adam_scales(lr, improvements)[0] for lr in (config.policy_lr or config.lr, config.lr))
+        tau = config.tau if self.grad_steps % config.target_every == 0 else 0.0
+        self._scales[:] = policy, critic, temperature, epsilon, tau
+        improve = self.grad_steps % config.policy_delay == 0
+        return (self.step_function if improve else self.critic_step_function)(self.step_arguments(batch))
 
     def act_arguments(self, obs: np.ndarray, noise: np.ndarray) -> list[Tensor]:
         """Return what `act_in_order` takes, for observations (E, O) and noise (E, A)."""
@@ -108,11 +113,11 @@ class Agent:
         """Return what `step_in_place` takes."""
         return [*self._state_leaves, *batch, torch.from_numpy(self._noise), *self._scalars]
 
-    def step_in_place(self, *tensors: Tensor) -> Tensor:
+    def step_in_place(self, *tensors: Tensor, improve: bool = True) -> Tensor:
         """Return the metrics of `SAC.step` and put its new state into the memory of the old one."""
         count = len(self._state_leaves)
         state = pytree.tree_unflatten(list(tensors[:count]), self._state_tree)
         batch, (noise, *scalars) = Batch(*tensors[count : count + 5]), tensors[count + 5 :]
-        new, metrics = self.algorithm.step(state, batch, noise, Scales(*scalars))
+        new, metrics = self.algorithm.step(state, batch, noise, Scales(*scalars), improve)
         write_back(state, new)
         return metrics

@@ -1,5 +1,6 @@
 """From settings to an agent: networks made and initialised, or a person's own ones checked; then native code."""
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -7,11 +8,13 @@ import torch
 from torch import nn
 
 from rucksac.agent import Agent
+from rucksac.algorithm import equations
 from rucksac.algorithm.categorical import Categorical
+from rucksac.algorithm.deterministic import Deterministic
 from rucksac.algorithm.initialisation import initialise
 from rucksac.algorithm.networks import MLP, Critics, Dense
 from rucksac.algorithm.policies import SquashedGaussian
-from rucksac.algorithm.update import SAC, Batch
+from rucksac.algorithm.update import SAC, Batch, Distribution
 from rucksac.compilation import CompilerMissing, compile_ahead
 from rucksac.config import Config
 from rucksac.environments.choices import Choices
@@ -24,9 +27,10 @@ from rucksac.streams import Stream, integer
 def build(config: Config, spaces: Spaces, policy: nn.Module | None = None, critic: nn.Module | None = None) -> Agent:
     """Return a fresh agent.
 
-    `policy` and `critic` may be your own modules: policy (B, O) -> (B, 2A), critic (B, O), (B, A) -> (N, B); for
-    discrete actions policy (B, O) -> (B, A), critic (B, O) -> (N, B, A). They are trained in place by their parameters.
-    Raises `UsageError` when they do not fit or have buffers, and when the target entropy is out of reach.
+    `policy` and `critic` may be your own modules: policy (B, O) -> (B, 2A), or (B, A) for a deterministic one, critic
+    (B, O), (B, A) -> (N, B); for discrete actions policy (B, O) -> (B, A), critic (B, O) -> (N, B, A). They are trained
+    in place by their parameters. Raises `UsageError` when they do not fit or have buffers, when the target entropy is
+    out of reach, and for a deterministic policy over discrete actions.
     """
     default_networks = policy is None and critic is None
     if config.precision != "fp32" and not default_networks:
@@ -34,10 +38,10 @@ def build(config: Config, spaces: Spaces, policy: nn.Module | None = None, criti
             "--precision is for rucksac's own networks; leave it at fp32 and choose the precision inside your modules"
         )
     discrete = isinstance(spaces.actions, Choices)
-    distribution = Categorical if discrete else SquashedGaussian
+    acting, evaluation, improvement = _distributions(config, spaces)
     weights = torch.Generator().manual_seed(integer(config.seed, Stream.INITIALISATION))
     obs_size, action_size = spaces.obs_size, spaces.action_size
-    outputs = distribution.outputs(action_size)
+    outputs = improvement.outputs(action_size)
     if policy is None:
         policy = MLP(obs_size, config.hidden, outputs, config.activation)
         _prepare(policy, config, weights)
@@ -47,14 +51,27 @@ def build(config: Config, spaces: Spaces, policy: nn.Module | None = None, criti
         else:
             critic = Critics(obs_size, action_size, config.hidden, config.activation, config.critics)
         _prepare(critic, config, weights)
+    value = None
+    if config.value_network:
+        value = MLP(obs_size, config.hidden, 1, config.activation).requires_grad_(False)
+        _prepare(value, config, weights)
     obs, action = torch.zeros(3, obs_size), torch.zeros(3, action_size)
     _check("policy", policy, (obs,), (3, outputs))
     if discrete:
         _check("critic", critic, (obs,), (config.critics, 3, action_size))
     else:
         _check("critic", critic, (obs, action), (config.critics, 3))
-    target_entropy = _target_entropy(config, *distribution.entropies(action_size))
-    algorithm = SAC(policy.requires_grad_(False), critic.requires_grad_(False), target_entropy, distribution)
+    algorithm = SAC(
+        policy=policy.requires_grad_(False),
+        critic=critic.requires_grad_(False),
+        target_entropy=_target_entropy(config, *improvement.entropies(action_size)),
+        acting=acting,
+        evaluation=evaluation,
+        improvement=improvement,
+        value=value,
+        targets=("value",) if value else ("critic", "policy") if config.target_policy else ("critic",),
+        policy_q=equations.first if config.policy_q == "first" else equations.pessimistic,
+    )
     normaliser = None
     if config.normalise_observations or config.normalise_rewards:
         what = config.normalise_observations, config.normalise_rewards
@@ -76,9 +93,28 @@ def compile_agent(agent: Agent, only_cached: bool = False) -> str | None:
     try:
         agent.act_function = compile_ahead(agent.act_in_order, some, only_cached)
         agent.step_function = compile_ahead(agent.step_in_place, agent.step_arguments(batch), only_cached)
+        if agent.config.policy_delay > 1:
+            critic_step = functools.partial(agent.step_in_place, improve=False)
+            agent.critic_step_function = compile_ahead(critic_step, agent.step_arguments(batch), only_cached)
     except CompilerMissing as error:
         return str(error)
     return None
+
+
+def _distributions(config: Config, spaces: Spaces) -> tuple[Distribution, Distribution, Distribution]:
+    """Return how actions come about in the environment, where states are valued, and in the policy's loss."""
+    discrete = isinstance(spaces.actions, Choices)
+    if not config.deterministic_policy:
+        return (Categorical,) * 3 if discrete else (SquashedGaussian,) * 3
+    if discrete:
+        raise UsageError(
+            f"--deterministic-policy is for continuous actions, but here are {spaces.action_size} choices; leave it out"
+        )
+    acting, evaluation, improvement = (
+        Deterministic(noise, config.noise_clip)
+        for noise in (config.exploration_noise, config.target_noise, config.improvement_noise)
+    )
+    return acting, evaluation, improvement
 
 
 def _prepare(network: nn.Module, config: Config, weights: torch.Generator) -> None:
@@ -105,7 +141,7 @@ def _check(name: str, network: nn.Module, inputs: tuple[torch.Tensor, ...], shap
 
 
 def _target_entropy(config: Config, lowest: float, usual: float, highest: float) -> float | None:
-    if config.alpha != "learned":
+    if config.alpha != "learned" or config.deterministic_policy:
         return None
     target = usual if config.target_entropy is None else config.target_entropy
     if not lowest < target < highest:

@@ -16,6 +16,7 @@ Activation = Literal["relu", "tanh", "elu", "silu", "gelu"]
 Initialisation = Literal["default", "xavier"]
 Precision = Literal["fp32", "bf16"]
 Compile = Literal["auto", "never"]
+PolicyQ = Literal["smallest", "first"]
 Saving = Literal["stop", "continue"]
 
 
@@ -28,7 +29,11 @@ class Config:
     seed: int = 1
     """Seed of every random stream of the run; one number gives one result."""
     warmup: int = 1_000
-    """Environment steps of uniformly random actions before learning starts."""
+    """Environment steps of uniformly random actions at the start."""
+    learning_starts: int | None = None
+    """Environment steps before the first gradient step; as many as the warm-up if not given."""
+    update_every: int = 1
+    """Environment steps between blocks of gradient steps; how many those are stays as --utd says."""
     batch_size: int = 256
     """Transitions per gradient step."""
     buffer_size: int = 1_000_000
@@ -39,18 +44,40 @@ class Config:
     """Activation between the layers."""
     initialisation: Initialisation = "default"
     """Initial weights: PyTorch's default for linear layers, or Xavier with zero biases."""
+    deterministic_policy: bool = False
+    """One action per state plus noise, in place of a distribution over actions."""
+    exploration_noise: float = 0.1
+    """Standard deviation of the noise on a deterministic policy's actions in training, in units of [-1, 1]."""
+    target_noise: float = 0.2
+    """The same where next states are valued (target policy smoothing)."""
+    improvement_noise: float = 0.0
+    """The same where the policy is improved."""
+    noise_clip: float = 0.5
+    """Largest noise on a deterministic policy's action, in each dimension."""
     critics: int = 2
     """Number of critics; the smallest answer counts."""
+    policy_q: PolicyQ = "smallest"
+    """Which of the critics' answers the policy climbs: the smallest, or the first critic's."""
+    value_network: bool = False
+    """Learn the values of states in a network of their own, whose slow copy then stands for the critics'."""
+    target_policy: bool = False
+    """Let a slow copy of the policy choose the actions of the next states."""
+    policy_delay: int = 1
+    """Gradient steps of the critics for each of the policy and of the temperature."""
     lr: float = 3e-4
-    """Adam's learning rate for policy, critics and temperature."""
+    """Adam's learning rate for critics, temperature, and policy."""
+    policy_lr: float | None = None
+    """Adam's learning rate for the policy; --lr if not given."""
     gamma: float = 0.99
     """Discount of the return per environment step."""
+    reward_scale: float = 1.0
+    """What rewards are multiplied by before the critics see them; the logs keep the environment's own."""
     tau: float = 0.005
-    """Weight of the online critics in each update of their targets."""
+    """Weight of the online networks in each update of their targets; 1 copies them."""
     target_every: int = 1
     """Gradient steps between updates of the targets."""
     alpha: float | Literal["learned"] = "learned"
-    """Temperature: learned, or a fixed number (reward units per nat)."""
+    """Temperature: learned, or a fixed number (reward units per nat). A deterministic policy has no use for it."""
     initial_alpha: float = 1.0
     """First value of a learned temperature."""
     target_entropy: float | None = None
@@ -105,10 +132,25 @@ class Config:
             object.__setattr__(self, field.name, value)
             if not holds(value):
                 raise UsageError(f"{flag(field.name)} is {value!r}, but must be {allowed}")
-        if 0 < self.warmup < self.batch_size:
+        if 0 < self.first_update < self.batch_size:
+            name, what = (
+                ("warmup", "the warm-up stores")
+                if self.learning_starts is None
+                else ("learning-starts", "learning starts after")
+            )
             raise UsageError(
-                f"the warm-up stores {self.warmup} transitions, fewer than one batch of {self.batch_size}; "
-                f"use --warmup {self.batch_size} or more, --batch-size {self.warmup} or less, or --warmup 0"
+                f"{what} {self.first_update} transitions, fewer than one batch of {self.batch_size}; "
+                f"use --{name} {self.batch_size} or more, --batch-size {self.first_update} or less, or --{name} 0"
+            )
+        if self.deterministic_policy and self.target_entropy is not None:
+            raise UsageError(
+                "a deterministic policy has no entropy that could reach --target-entropy "
+                f"{self.target_entropy:g}; leave one of them out"
+            )
+        if self.value_network and self.target_policy:
+            raise UsageError(
+                "with --value-network no action is chosen for the next states, so --target-policy would do nothing; "
+                "leave one of them out"
             )
         if self.workers > self.envs:
             raise UsageError(
@@ -124,6 +166,11 @@ class Config:
                 f"a batch of {self.batch_size} does not fit a replay memory of {self.buffer_size} rows; "
                 f"give at least --buffer-size {2 * self.batch_size + 2}"
             )
+
+    @property
+    def first_update(self) -> int:
+        """Return the environment steps before the first gradient step; 0 for as soon as more than a batch is stored."""
+        return self.warmup if self.learning_starts is None else self.learning_starts
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
@@ -212,14 +259,27 @@ _RULES: dict[str, Rule] = {
     "steps": _whole(1),
     "seed": _whole(0),
     "warmup": _whole(0),
+    "learning_starts": _or(None, _whole(0)),
+    "update_every": _whole(1),
     "batch_size": _whole(1, 10**7),
     "buffer_size": _whole(2),
     "hidden": _WIDTHS,
     "activation": _choice(Activation),
     "initialisation": _choice(Initialisation),
+    "deterministic_policy": _FLAG,
+    "exploration_noise": _between(0.0, 1e6),
+    "target_noise": _between(0.0, 1e6),
+    "improvement_noise": _between(0.0, 1e6),
+    "noise_clip": _between(1e-12, 1e6),
     "critics": _whole(1, 100),
+    "policy_q": _choice(PolicyQ),
+    "value_network": _FLAG,
+    "target_policy": _FLAG,
+    "policy_delay": _whole(1),
     "lr": _between(1e-12, 1.0),
+    "policy_lr": _or(None, _between(1e-12, 1.0)),
     "gamma": ("a number from 0 to below 1", lambda value: _is_number(value) and 0 <= value < 1),
+    "reward_scale": _between(1e-30, 1e30),
     "tau": ("a number above 0 and at most 1", lambda value: _is_number(value) and 0 < value <= 1),
     "target_every": _whole(1),
     "alpha": _or("learned", _between(1e-30, 1e30)),

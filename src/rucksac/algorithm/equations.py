@@ -75,6 +75,12 @@ def critic_loss(q: Tensor, target: Tensor) -> Tensor:
     return 0.5 * (q - target).square().mean(-1).sum()
 
 
+def value_loss(value: Tensor, soft_value: Tensor) -> Tensor:
+    """Return J_V = E[(V(s) - E_a[Q(s, a) - alpha log pi(a|s)])^2 / 2] ([1] Eq. 5); both (B,)."""
+    _ranks(value=(value, 1), soft_value=(soft_value, 1))
+    return 0.5 * (value - soft_value).square().mean()
+
+
 def policy_loss(q: Tensor, log_prob: Tensor, weight: Tensor, alpha: Tensor) -> Tensor:
     """Return J_pi = E_s E_a[alpha log pi(a|s) - Q(s, a)] ([1] Eq. 12, [2] Eq. 9): minus the mean soft value."""
     return -soft_value(q, log_prob, weight, alpha).mean()
@@ -95,6 +101,11 @@ def temperature_loss(alpha: Tensor, policy_entropy: Tensor, target_entropy: floa
 def pessimistic(q: Tensor) -> Tensor:
     """Return the smallest answer of the N critics: (N, B, ...) -> (B, ...) ([1] Sec. 4.2, after arXiv 1802.09477)."""
     return q.amin(0)
+
+
+def first(q: Tensor) -> Tensor:
+    """Return the first critic's answer: (N, B, ...) -> (B, ...) (arXiv 1802.09477, Alg. 1, the policy's gradient)."""
+    return q[0]
 
 
 def polyak(target: Tensor, online: Tensor, tau: Tensor) -> Tensor:

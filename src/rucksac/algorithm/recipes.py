@@ -9,7 +9,7 @@ from rucksac.errors import UsageError
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named set of settings and where it comes from."""
+    """A named set of settings and where it comes from; docs/recipes.md says where it deviates."""
 
     source: str
     description: str
@@ -22,12 +22,48 @@ RECIPES: dict[str, Recipe] = {
         "Twin critics and a learned temperature: what the authors recommend. The default.",
         Config(),
     ),
+    "sac-v1": Recipe(
+        "arXiv 1801.01290",
+        "A state-value network with the only slow copy, fixed temperature by the scale of the rewards.",
+        Config(steps=1_000_000, value_network=True, alpha=1.0, reward_scale=5.0),
+    ),
+    "spinningup": Recipe(
+        "openai/spinningup, sac",
+        "Fixed alpha, 10,000 random steps, gradient steps from 1,000 on in blocks of 50.",
+        Config(
+            steps=400_000, warmup=10_000, learning_starts=1_000, update_every=50, batch_size=100, lr=1e-3, alpha=0.2,
+        ),
+    ),
+    "pranz24": Recipe(
+        "pranz24/pytorch-soft-actor-critic",
+        "Fixed alpha, Xavier initialisation, 10,000 random steps; --deterministic-policy gives its other policy.",
+        Config(
+            steps=1_000_000, warmup=10_000, learning_starts=0, initialisation="xavier", alpha=0.2,
+            exploration_noise=0.1, target_noise=0.1, improvement_noise=0.1, noise_clip=0.25,
+        ),
+    ),
     "notebook": Recipe(
         "the SAC notebook on Pendulum-v1",
         "Three layers of 64, learning once more than one batch is stored, no random warm-up, 40,000 steps.",
         Config(steps=40_000, hidden=(64, 64, 64), warmup=0),
     ),
-}
+    "td3": Recipe(
+        "arXiv 1802.09477, settings of sfujim/TD3",
+        "A baseline: deterministic policy with a slow copy, smoothed, improved at every second gradient step.",
+        Config(
+            steps=1_000_000, warmup=25_000, deterministic_policy=True, target_policy=True, policy_q="first",
+            exploration_noise=0.1, target_noise=0.2, noise_clip=0.5, policy_delay=2, target_every=2,
+        ),
+    ),
+    "ddpg": Recipe(
+        "arXiv 1509.02971",
+        "A baseline: deterministic policy with a slow copy, one critic.",
+        Config(
+            steps=1_000_000, warmup=0, deterministic_policy=True, target_policy=True, critics=1, exploration_noise=0.1,
+            target_noise=0.0, hidden=(400, 300), batch_size=64, lr=1e-3, policy_lr=1e-4, tau=0.001,
+        ),
+    ),
+}  # fmt: skip
 
 
 def recipe(name: str) -> Recipe:

@@ -1,24 +1,28 @@
-"""One gradient step of Soft Actor-Critic as a pure function: critic, policy, temperature, target ([2] Alg. 1).
+"""One gradient step of Soft Actor-Critic as a pure function: critic, policy, temperature, targets ([2] Alg. 1).
 
 Everything that changes comes in as a value and goes out as a value; everything random is an argument. Gradients are
 taken with respect to the values handed in, so no part can leave a trace in another. `write_back` puts a new state
 into the memory of the old one, which makes the same lines an in-place step that compiles to a single graph.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value
+from torch.func import functional_call, grad, grad_and_value
 from torch.utils import _pytree as pytree
 
 from rucksac.algorithm import equations
 from rucksac.algorithm.categorical import Categorical
+from rucksac.algorithm.deterministic import Deterministic
 from rucksac.algorithm.policies import Candidates, Critic, SquashedGaussian
 
 Parameters = dict[str, Tensor]
+Distribution = type[SquashedGaussian] | type[Categorical] | Deterministic
 METRICS = ("critic_loss", "policy_loss", "temperature_loss", "alpha", "entropy", "q", "target_q")
+IMPROVEMENT_METRICS = ("policy_loss", "temperature_loss", "entropy")  # 0 in a step that leaves the policy alone
 
 
 class Batch(NamedTuple):
@@ -67,8 +71,9 @@ class State(NamedTuple):
 
     policy: Learner
     critic: Learner
-    target: Parameters
+    target: dict[str, Parameters]  # slow copies, by the name of the network
     temperature: Learner
+    value: Learner  # empty where there is no state-value network
 
     @property
     def alpha(self) -> Tensor:
@@ -78,66 +83,82 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class SAC:
-    """The parts of the step that do not change while learning. `target_entropy` None keeps alpha fixed."""
+    """The parts of the step that do not change while learning. `target_entropy` None keeps alpha fixed.
 
-    policy: nn.Module  # (B, O) -> what the distribution needs
-    critic: nn.Module  # as the distribution asks it
+    `acting`, `evaluation` and `improvement` say how the policy's output becomes actions: in the environment, where
+    states are valued, and in the policy's own loss; all are the same in SAC.
+    """
+
+    policy: nn.Module  # (B, O) -> what the distributions need
+    critic: nn.Module  # as the distributions ask it
     target_entropy: float | None
-    distribution: type[SquashedGaussian] | type[Categorical] = SquashedGaussian
+    acting: Distribution = SquashedGaussian
+    evaluation: Distribution = SquashedGaussian
+    improvement: Distribution = SquashedGaussian
+    value: nn.Module | None = None  # (B, O) -> (B, 1): the state-value network of [1], where wanted
+    targets: tuple[str, ...] = ("critic",)  # the networks with a slow copy, which then answers for the next states
+    policy_q: Callable[[Tensor], Tensor] = equations.pessimistic  # how N critics become the one that the policy climbs
 
     def start(self, alpha: float) -> State:
-        """Return the state before the first step: the networks' own parameters, targets copied from the critics."""
-        critic = _parameters(self.critic)
+        """Return the state before the first step: the networks' own parameters, and copies of them as targets."""
+        networks = {"policy": self.policy, "critic": self.critic, "value": self.value}
+        own = {name: _parameters(network) for name, network in networks.items()}
         return State(
-            policy=Learner.start(_parameters(self.policy)),
-            critic=Learner.start(critic),
-            target={name: tensor.clone() for name, tensor in critic.items()},
+            policy=Learner.start(own["policy"]),
+            critic=Learner.start(own["critic"]),
+            target={name: {key: tensor.clone() for key, tensor in own[name].items()} for name in self.targets},
             temperature=Learner.start({"log_alpha": torch.tensor(alpha).log()}),
+            value=Learner.start(own["value"]),
         )
 
     def act(self, policy: Parameters, obs: Tensor, noise: Tensor) -> Tensor:
         """Return one action in [-1, 1] per observation (B, O), shape (B, A); noise (B, A) of zeros gives the mean."""
-        return self.distribution.sample(functional_call(self.policy, policy, (obs,)), noise)
+        return self.acting.sample(functional_call(self.policy, policy, (obs,)), noise)
 
-    def step(self, state: State, batch: Batch, noise: Tensor, scales: Scales) -> tuple[State, Tensor]:
+    def step(
+        self, state: State, batch: Batch, noise: Tensor, scales: Scales, improve: bool = True
+    ) -> tuple[State, Tensor]:
         """Return the state after one gradient step and the metrics named in `METRICS`, shape (7,).
 
-        `noise` is standard normal, (2, B, A): for the next states and for the states of the batch.
+        `noise` is standard normal, (2, B, A): for valuing states and for improving the policy. Without `improve`
+        policy and temperature stay as they are.
         """
         alpha = state.alpha
+        slow = {"policy": state.policy.value, "critic": state.critic.value} | state.target
+        value = state.value
+        if self.value is None:
+            next_value = self._soft_value(slow["policy"], slow["critic"], batch.next_obs, noise[0], alpha)
+        else:
+            next_value = self._state_value(slow["value"], batch.next_obs)
+            expected = self._soft_value(state.policy.value, state.critic.value, batch.obs, noise[0], alpha)
 
-        distribution = self.distribution
+            def value_loss(value: Parameters) -> Tensor:
+                return equations.value_loss(self._state_value(value, batch.obs), expected)
 
-        def critics(parameters: Parameters) -> Critic:
-            return lambda *inputs: functional_call(self.critic, parameters, inputs)
-
-        def candidates(policy: Parameters, obs: Tensor, noise: Tensor) -> Candidates:
-            return distribution.candidates(functional_call(self.policy, policy, (obs,)), noise)
-
-        following = candidates(state.policy.value, batch.next_obs, noise[0])
-        answers = distribution.value_of_candidates(critics(state.target), batch.next_obs, following)
-        next_q = equations.pessimistic(answers)
-        next_value = equations.soft_value(next_q, following.log_prob, following.weight, alpha)
+            value = value.descend(grad(value_loss)(value.value), scales.critic, scales.epsilon)
         target_q = equations.td_target(batch.reward, batch.discount, next_value)
 
         def critic_loss(critic: Parameters) -> tuple[Tensor, Tensor]:
-            answers = distribution.value_of_taken(critics(critic), batch.obs, batch.action)
+            answers = self.improvement.value_of_taken(self._critics(critic), batch.obs, batch.action)
             return equations.critic_loss(answers, target_q), answers.mean()
 
         gradient, (critic_loss_now, q_mean) = grad_and_value(critic_loss, has_aux=True)(state.critic.value)
         critic = state.critic.descend(gradient, scales.critic, scales.epsilon)
 
-        def policy_loss(policy: Parameters) -> tuple[Tensor, Tensor]:
-            now = candidates(policy, batch.obs, noise[1])
-            answers = distribution.value_of_candidates(critics(critic.value), batch.obs, now)
-            loss = equations.policy_loss(equations.pessimistic(answers), now.log_prob, now.weight, alpha)
-            return loss, equations.entropy(now.log_prob, now.weight)
+        if improve:
 
-        gradient, (policy_loss_now, entropy) = grad_and_value(policy_loss, has_aux=True)(state.policy.value)
-        policy = state.policy.descend(gradient, scales.policy, scales.epsilon)
+            def policy_loss(policy: Parameters) -> tuple[Tensor, Tensor]:
+                answers, now = self._judged(self.improvement, policy, critic.value, batch.obs, noise[1])
+                loss = equations.policy_loss(self.policy_q(answers), now.log_prob, now.weight, alpha)
+                return loss, equations.entropy(now.log_prob, now.weight)
+
+            gradient, (policy_loss_now, entropy) = grad_and_value(policy_loss, has_aux=True)(state.policy.value)
+            policy = state.policy.descend(gradient, scales.policy, scales.epsilon)
+        else:
+            policy, policy_loss_now, entropy = state.policy, torch.zeros_like(alpha), torch.zeros_like(alpha)
 
         temperature, temperature_loss_now = state.temperature, torch.zeros_like(alpha)
-        if (target_entropy := self.target_entropy) is not None:
+        if improve and (target_entropy := self.target_entropy) is not None:
 
             def temperature_loss(temperature: Parameters) -> Tensor:
                 return equations.temperature_loss(temperature["log_alpha"].exp(), entropy, target_entropy)
@@ -145,10 +166,31 @@ class SAC:
             gradient, temperature_loss_now = grad_and_value(temperature_loss)(state.temperature.value)
             temperature = state.temperature.descend(gradient, scales.temperature, scales.epsilon)
 
-        target = {name: equations.polyak(state.target[name], critic.value[name], scales.tau) for name in state.target}
-
+        online = {"policy": policy.value, "critic": critic.value, "value": value.value}
+        target = {
+            name: {key: equations.polyak(old, online[name][key], scales.tau) for key, old in copy.items()}
+            for name, copy in state.target.items()
+        }
         metrics = (critic_loss_now, policy_loss_now, temperature_loss_now, alpha, entropy, q_mean, target_q.mean())
-        return State(policy, critic, target, temperature), torch.stack(metrics)
+        return State(policy, critic, target, temperature, value), torch.stack(metrics)
+
+    def _soft_value(self, policy: Parameters, critic: Parameters, obs: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
+        answers, now = self._judged(self.evaluation, policy, critic, obs, noise)
+        return equations.soft_value(equations.pessimistic(answers), now.log_prob, now.weight, alpha)
+
+    def _judged(
+        self, how: Distribution, policy: Parameters, critic: Parameters, obs: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Candidates]:
+        """Return the N critics' answers (N, B, K) to the policy's candidates, and these."""
+        candidates = how.candidates(functional_call(self.policy, policy, (obs,)), noise)
+        return how.value_of_candidates(self._critics(critic), obs, candidates), candidates
+
+    def _critics(self, parameters: Parameters) -> Critic:
+        return lambda *inputs: functional_call(self.critic, parameters, inputs)
+
+    def _state_value(self, parameters: Parameters, obs: Tensor) -> Tensor:
+        assert self.value is not None
+        return functional_call(self.value, parameters, (obs,)).squeeze(-1)
 
 
 def write_back(state: State, new: State) -> None:
@@ -158,5 +200,5 @@ def write_back(state: State, new: State) -> None:
             old_tensor.copy_(new_tensor)
 
 
-def _parameters(network: nn.Module) -> Parameters:
-    return {name: parameter.detach() for name, parameter in network.named_parameters()}
+def _parameters(network: nn.Module | None) -> Parameters:
+    return {name: parameter.detach() for name, parameter in network.named_parameters()} if network else {}

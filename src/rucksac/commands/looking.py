@@ -8,7 +8,6 @@ from typing import Annotated, ClassVar
 
 import tyro
 
-from rucksac.algorithm.recipes import RECIPES
 from rucksac.commands import wording
 from rucksac.commands.parsing import Command
 from rucksac.errors import UsageError
@@ -150,21 +149,22 @@ class Watch(Command):
 
 @dataclass(frozen=True)
 class Recipes(Command):
-    """List the named settings that --recipe accepts, each with its source."""
+    """List the named settings that --recipe accepts, or explain one: its source, cost and differences from sac."""
 
-    takes: ClassVar[str] = ""
+    takes: ClassVar[str] = "[NAME]"
+    name: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[NAME]")] = None
+    """Recipe to explain; all in short if not given."""
     json: bool = False
-    """Print one JSON object with all settings."""
+    """Print one JSON object with all settings of all recipes."""
 
     def run(self) -> int:
-        """List."""
+        """List or explain."""
+        from rucksac.tools.recipes import as_json, explanation, listing
+
         if self.json:
-            print(
-                json.dumps({name: {"source": r.source, "settings": r.config.to_json()} for name, r in RECIPES.items()})
-            )
+            print(json.dumps(as_json()))
         else:
-            for name, each in RECIPES.items():
-                print(f"{name:10} {each.description}\n{'':10} Source: {each.source}")
+            print(explanation(self.name) if self.name else listing())
         return 0
 
 

@@ -1,6 +1,5 @@
 """An agent in a folder of its own: tensors as safetensors, everything else as JSON; nothing is ever unpickled."""
 
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,11 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from rucksac.agent import Agent
+from rucksac.algorithm.cost import networks
 from rucksac.building import build
 from rucksac.config import Config, flag
 from rucksac.environments import reading
 from rucksac.environments.choices import Choices
-from rucksac.environments.spaces import Spaces
 from rucksac.errors import UsageError
 from rucksac.training import files
 
@@ -48,7 +47,9 @@ def read_agent(folder: Path, policy: nn.Module | None = None, critic: nn.Module 
         )
     config, spaces = Config.from_json(content["config"]), reading.from_json(content["spaces"])
     data = files.read(folder, TENSORS, content["sha256"], LARGEST_TENSORS)
-    if content["default_networks"] and _weights(config, spaces) * 4 > len(data):
+    described = networks(config, spaces.obs_size, spaces.action_size, isinstance(spaces.actions, Choices))
+    weights = sum(network.weights for network in described.values())
+    if content["default_networks"] and weights * 4 > len(data):
         raise ValueError("the settings speak of larger networks than were saved")
     agent = build(config, spaces, policy, critic)
     load_tensors(agent, safetensors.torch.load(data))
@@ -79,7 +80,7 @@ def check_agent(folder: Path) -> bytes:
 def tensors_of(agent: Agent) -> dict[str, Tensor]:
     """Return every tensor that learning changes, by name; they share the agent's memory."""
     leaves, _ = pytree.tree_flatten_with_path(agent.state)
-    found = {".".join(_name(key) for key in path): tensor for path, tensor in leaves}
+    found = {_name(path): tensor for path, tensor in leaves}
     if agent.normaliser:
         arrays = agent.normaliser.arrays()
         found |= {f"normaliser.{name}": torch.from_numpy(array) for name, array in arrays.items()}
@@ -119,14 +120,9 @@ def _from_version_2(content: dict[str, Any]) -> dict[str, Any]:
 MIGRATIONS = {1: _from_version_1, 2: _from_version_2}
 
 
-def _weights(config: Config, spaces: Spaces) -> int:
-    """Count the weights of the networks that these settings describe, biases left out."""
-    discrete, obs, action = isinstance(spaces.actions, Choices), spaces.obs_size, spaces.action_size
-    policy = [obs, *config.hidden, action if discrete else 2 * action]
-    critic = [obs, *config.hidden, action] if discrete else [obs + action, *config.hidden, 1]
-    one, other = (sum(a * b for a, b in itertools.pairwise(sizes)) for sizes in (policy, critic))
-    return one + config.critics * other
-
-
-def _name(key: Any) -> str:
-    return str(key.name if isinstance(key, pytree.GetAttrKey) else key.key)
+def _name(path: tuple[Any, ...]) -> str:
+    """Return a tensor's name: the way to it, though the critics' slow copies are `target` alone."""
+    words = [str(key.name if isinstance(key, pytree.GetAttrKey) else key.key) for key in path]
+    if words[0] == "target":
+        words[:2] = ["target"] if words[1] == "critic" else [f"target_{words[1]}"]
+    return ".".join(words)

@@ -8,7 +8,7 @@ import numpy as np
 from rucksac.algorithm.update import Batch
 from rucksac.errors import TrainingStopped, UsageError
 from rucksac.training.evaluate import Evaluation, EvaluationStopped
-from rucksac.training.parts import Training
+from rucksac.training.parts import Training, mean_metrics
 from rucksac.training.record import Recorder, episode_row, metrics_row
 from rucksac.training.stopping import StopRequest
 
@@ -50,7 +50,8 @@ def run(
     agent, rollout, replay, progress = training.agent, training.rollout, training.replay, training.progress
     config = agent.config
     while True:
-        while progress.owed >= 1.0 - 1e-9 and not stop.is_set():  # 0.1 owed ten times is one
+        not_due = config.utd * (progress.env_steps % config.update_every)  # what the unfinished block owes
+        while progress.owed - not_due >= 1.0 - 1e-9 and not stop.is_set():  # 0.1 owed ten times is one
             batch = training.sampler.sample()
             lap("sample")
             progress.sums += agent.update(batch).numpy()
@@ -64,7 +65,7 @@ def run(
         if not stop.is_set() and crossed(progress.logged, env_steps, config.log_every):
             if progress.updates:
                 counters = {"env_steps": env_steps, "grad_steps": agent.grad_steps, "episodes": progress.episodes}
-                means, seconds = progress.sums / progress.updates, sum(progress.seconds.values())
+                means, seconds = mean_metrics(progress, agent.grad_steps, config), sum(progress.seconds.values())
                 recorder.metrics(metrics_row(counters, means, seconds))
             progress.logged, progress.updates = env_steps, 0
             progress.sums[:] = 0.0
@@ -108,6 +109,6 @@ def run(
         for episode in finished:
             recorder.episode(episode_row(progress.env_steps, progress.episodes, episode))
             progress.episodes += 1
-        if progress.env_steps >= config.warmup and len(replay) > config.batch_size:
+        if progress.env_steps >= config.first_update and len(replay) > config.batch_size:
             progress.owed += config.utd * len(transitions)
         lap("record")

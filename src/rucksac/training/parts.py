@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rucksac.agent import Agent
-from rucksac.algorithm.update import METRICS
+from rucksac.algorithm.update import IMPROVEMENT_METRICS, METRICS
+from rucksac.config import Config
 from rucksac.environments.rollout import Episode, Rollout
 from rucksac.experience.replay import Replay
 from rucksac.experience.sampling import UniformSampler
@@ -32,6 +33,13 @@ class Progress:
     best: float = -sys.float_info.max
     seconds: dict[str, float] = field(default_factory=dict)
     evaluation: list[Episode] = field(default_factory=list)
+
+
+def mean_metrics(progress: Progress, grad_steps: int, config: Config) -> np.ndarray:
+    """Return the means since the last row; those of the policy are over the gradient steps that improved it."""
+    delay, updates = config.policy_delay, progress.updates
+    improvements = max(1, grad_steps // delay - (grad_steps - updates) // delay)
+    return progress.sums / [improvements if name in IMPROVEMENT_METRICS else updates for name in METRICS]
 
 
 @dataclass
