@@ -30,7 +30,7 @@ def trace(name):
     for _ in range(STEPS):
         obs, next_obs = generator.standard_normal((2, ROWS, 3), np.float32)
         action = generator.uniform(-1, 1, (ROWS, 2)).astype(np.float32)
-        reward = small.reward_scale * generator.standard_normal(ROWS, np.float32)
+        reward = generator.standard_normal(ROWS, np.float32)
         discount = np.float32(0.99) * (generator.random(ROWS) > 0.2)
         batch = Batch(*(torch.from_numpy(each).float() for each in (obs, action, reward, discount, next_obs)))
         found.append(agent.update(batch).numpy().copy())

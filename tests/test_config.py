@@ -20,6 +20,9 @@ def test_every_setting_has_a_rule():
         ("tau", 0.0), ("tau", 1.1), ("alpha", 0.0), ("alpha", "auto"), ("alpha", math.nan), ("utd", 0.0),
         ("utd", math.nan), ("target_entropy", math.inf), ("activation", "sigmoid"), ("precision", "fp8"),
         ("threads", 0), ("critics", True), ("warmup", -5), ("eval_every", 0), ("initial_alpha", 0.0),
+        ("learning_starts", -1), ("update_every", 0), ("deterministic_policy", "yes"), ("exploration_noise", -0.1),
+        ("target_noise", math.nan), ("improvement_noise", -1), ("noise_clip", 0.0), ("policy_q", "mean"),
+        ("value_network", 1), ("target_policy", None), ("policy_delay", 0), ("policy_lr", 0.0), ("reward_scale", 0.0),
     ],
 )  # fmt: skip
 def test_values_without_meaning_are_refused_naming_flag_value_and_rule(setting, value):
@@ -30,6 +33,10 @@ def test_values_without_meaning_are_refused_naming_flag_value_and_rule(setting, 
 def test_settings_that_contradict_each_other_are_refused_with_the_way_out():
     with pytest.raises(UsageError, match="--warmup 256 or more, --batch-size 100 or less, or --warmup 0"):
         Config(warmup=100)
+    with pytest.raises(UsageError, match="--learning-starts 256 or more, --batch-size 40 or less"):
+        Config(learning_starts=40)
+    assert Config(learning_starts=0, warmup=100).first_update == 0
+    assert Config(warmup=300).first_update == 300
     with pytest.raises(UsageError, match="--buffer-size 514"):
         Config(buffer_size=300)
 

@@ -10,10 +10,11 @@ from torch import nn
 from rucksac.agent import Agent
 from rucksac.algorithm import equations
 from rucksac.algorithm.categorical import Categorical
-from rucksac.algorithm.deterministic import Deterministic
+from rucksac.algorithm.deterministic import Deterministic, first
 from rucksac.algorithm.initialisation import initialise
 from rucksac.algorithm.networks import MLP, Critics, Dense
 from rucksac.algorithm.policies import SquashedGaussian
+from rucksac.algorithm.state_value import StateValue
 from rucksac.algorithm.update import SAC, Batch, Distribution
 from rucksac.compilation import CompilerMissing, compile_ahead
 from rucksac.config import Config
@@ -53,8 +54,8 @@ def build(config: Config, spaces: Spaces, policy: nn.Module | None = None, criti
         _prepare(critic, config, weights)
     value = None
     if config.value_network:
-        value = MLP(obs_size, config.hidden, 1, config.activation).requires_grad_(False)
-        _prepare(value, config, weights)
+        value = StateValue(MLP(obs_size, config.hidden, 1, config.activation).requires_grad_(False))
+        _prepare(value.network, config, weights)
     obs, action = torch.zeros(3, obs_size), torch.zeros(3, action_size)
     _check("policy", policy, (obs,), (3, outputs))
     if discrete:
@@ -70,11 +71,11 @@ def build(config: Config, spaces: Spaces, policy: nn.Module | None = None, criti
         improvement=improvement,
         value=value,
         targets=("value",) if value else ("critic", "policy") if config.target_policy else ("critic",),
-        policy_q=equations.first if config.policy_q == "first" else equations.pessimistic,
+        policy_q=first if config.policy_q == "first" else equations.pessimistic,
     )
     normaliser = None
-    if config.normalise_observations or config.normalise_rewards:
-        what = config.normalise_observations, config.normalise_rewards
+    if config.normalise_observations or config.normalise_rewards or config.reward_scale != 1.0:
+        what = config.normalise_observations, config.normalise_rewards, config.reward_scale
         normaliser = Normaliser(obs_size, config.envs, config.gamma, *what)
     return Agent(config, spaces, algorithm, normaliser, default_networks)
 

@@ -1,4 +1,4 @@
-"""Running statistics of observations and rewards: part of an agent, learned in training, frozen in evaluation."""
+"""Scales of observations and rewards, mostly running statistics: learned in training, frozen in evaluation."""
 
 import numpy as np
 
@@ -31,11 +31,14 @@ class Normaliser:
     """What the networks see instead of raw observations and rewards; replay memory keeps the raw ones.
 
     Observations become (obs - mean) / spread, rewards are divided by the spread of the discounted returns so far of
-    each environment, so that a constant factor in the rewards makes no difference. The logs never see either.
+    each environment, so that a constant factor in the rewards makes no difference; `reward_scale` is one that makes
+    one, applied to either. The logs never see any of it.
     """
 
-    def __init__(self, obs_size: int, lanes: int, gamma: float, observations: bool, rewards: bool) -> None:
-        self.gamma = gamma
+    def __init__(
+        self, obs_size: int, lanes: int, gamma: float, observations: bool, rewards: bool, reward_scale: float = 1.0
+    ) -> None:
+        self.gamma, self.reward_scale = gamma, reward_scale
         self.seen = Moments(obs_size) if observations else None
         self.returns = Moments(1) if rewards else None
         self.running = np.zeros(lanes)  # each environment's discounted return so far in its episode
@@ -59,7 +62,8 @@ class Normaliser:
 
     def rewards(self, reward: np.ndarray) -> np.ndarray:
         """Return rewards (B,) as the critics see them."""
-        return (reward / self.returns.spread).astype(np.float32) if self.returns else reward
+        scaled = reward * self.reward_scale
+        return (scaled / self.returns.spread if self.returns else scaled).astype(np.float32)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all that changes, by name; the arrays are the ones in use."""

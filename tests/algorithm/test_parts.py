@@ -54,7 +54,7 @@ def test_the_step_with_a_value_network_equals_the_textbook():
     parts, data, eps = agent.algorithm, batch(), noise()
     new, _ = parts.step(agent.state, data, eps, FIRST_STEP)
     (policy, policy_optimizer), (critic, critic_optimizer) = trainable(parts.policy), trainable(parts.critic)
-    value, value_optimizer = trainable(parts.value)
+    value, value_optimizer = trainable(parts.value.network)
 
     def sample(epsilon):
         mean, log_std = policy(data.obs).chunk(2, -1)
@@ -63,7 +63,9 @@ def test_the_step_with_a_value_network_equals_the_textbook():
         return u.tanh(), (normal.log_prob(u) - torch.log(1 - u.tanh() ** 2)).sum(-1)
 
     with torch.no_grad():
-        target = data.reward + data.discount * parts.value(data.next_obs).squeeze(-1)  # its slow copy starts the same
+        target = data.reward + data.discount * parts.value.network(data.next_obs).squeeze(
+            -1
+        )  # its slow copy starts the same
         action, log_prob = sample(eps[0])
         expected = critic(data.obs, action).min(0).values - 0.7 * log_prob
     descend(((value(data.obs).squeeze(-1) - expected) ** 2).mean() / 2, value_optimizer)

@@ -11,18 +11,18 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, grad_and_value
+from torch.func import functional_call, grad_and_value
 from torch.utils import _pytree as pytree
 
 from rucksac.algorithm import equations
 from rucksac.algorithm.categorical import Categorical
 from rucksac.algorithm.deterministic import Deterministic
 from rucksac.algorithm.policies import Candidates, Critic, SquashedGaussian
+from rucksac.algorithm.state_value import StateValue
 
 Parameters = dict[str, Tensor]
 Distribution = type[SquashedGaussian] | type[Categorical] | Deterministic
 METRICS = ("critic_loss", "policy_loss", "temperature_loss", "alpha", "entropy", "q", "target_q")
-IMPROVEMENT_METRICS = ("policy_loss", "temperature_loss", "entropy")  # 0 in a step that leaves the policy alone
 
 
 class Batch(NamedTuple):
@@ -95,21 +95,17 @@ class SAC:
     acting: Distribution = SquashedGaussian
     evaluation: Distribution = SquashedGaussian
     improvement: Distribution = SquashedGaussian
-    value: nn.Module | None = None  # (B, O) -> (B, 1): the state-value network of [1], where wanted
+    value: StateValue | None = None
     targets: tuple[str, ...] = ("critic",)  # the networks with a slow copy, which then answers for the next states
     policy_q: Callable[[Tensor], Tensor] = equations.pessimistic  # how N critics become the one that the policy climbs
 
     def start(self, alpha: float) -> State:
         """Return the state before the first step: the networks' own parameters, and copies of them as targets."""
-        networks = {"policy": self.policy, "critic": self.critic, "value": self.value}
-        own = {name: _parameters(network) for name, network in networks.items()}
-        return State(
-            policy=Learner.start(own["policy"]),
-            critic=Learner.start(own["critic"]),
-            target={name: {key: tensor.clone() for key, tensor in own[name].items()} for name in self.targets},
-            temperature=Learner.start({"log_alpha": torch.tensor(alpha).log()}),
-            value=Learner.start(own["value"]),
-        )
+        networks = {"policy": self.policy, "critic": self.critic, "value": self.value.network if self.value else None}
+        start = {name: Learner.start(_parameters(network)) for name, network in networks.items()}
+        target = {name: {key: tensor.clone() for key, tensor in start[name].value.items()} for name in self.targets}
+        temperature = Learner.start({"log_alpha": torch.tensor(alpha).log()})
+        return State(start["policy"], start["critic"], target, temperature, start["value"])
 
     def act(self, policy: Parameters, obs: Tensor, noise: Tensor) -> Tensor:
         """Return one action in [-1, 1] per observation (B, O), shape (B, A); noise (B, A) of zeros gives the mean."""
@@ -125,17 +121,13 @@ class SAC:
         """
         alpha = state.alpha
         slow = {"policy": state.policy.value, "critic": state.critic.value} | state.target
-        value = state.value
         if self.value is None:
+            value = state.value
             next_value = self._soft_value(slow["policy"], slow["critic"], batch.next_obs, noise[0], alpha)
         else:
-            next_value = self._state_value(slow["value"], batch.next_obs)
-            expected = self._soft_value(state.policy.value, state.critic.value, batch.obs, noise[0], alpha)
-
-            def value_loss(value: Parameters) -> Tensor:
-                return equations.value_loss(self._state_value(value, batch.obs), expected)
-
-            value = value.descend(grad(value_loss)(value.value), scales.critic, scales.epsilon)
+            expected = self._soft_value(slow["policy"], slow["critic"], batch.obs, noise[0], alpha)
+            value = self.value.learn(state.value, batch.obs, expected, scales.critic, scales.epsilon)
+            next_value = self.value(slow["value"], batch.next_obs)
         target_q = equations.td_target(batch.reward, batch.discount, next_value)
 
         def critic_loss(critic: Parameters) -> tuple[Tensor, Tensor]:
@@ -187,10 +179,6 @@ class SAC:
 
     def _critics(self, parameters: Parameters) -> Critic:
         return lambda *inputs: functional_call(self.critic, parameters, inputs)
-
-    def _state_value(self, parameters: Parameters, obs: Tensor) -> Tensor:
-        assert self.value is not None
-        return functional_call(self.value, parameters, (obs,)).squeeze(-1)
 
 
 def write_back(state: State, new: State) -> None:

@@ -12,15 +12,8 @@ class UniformSampler:
 
     STATE = ("generator",)
 
-    def __init__(
-        self,
-        replay: Replay,
-        batch_size: int,
-        gamma: float,
-        generator: np.random.Generator,
-        reward_scale: float = 1.0,
-    ) -> None:
-        self.replay, self.gamma, self.generator, self.reward_scale = replay, gamma, generator, reward_scale
+    def __init__(self, replay: Replay, batch_size: int, gamma: float, generator: np.random.Generator) -> None:
+        self.replay, self.gamma, self.generator = replay, gamma, generator
         self.obs = np.empty((batch_size, replay.obs.shape[1]), np.float32)
         self.action = np.empty((batch_size, replay.action.shape[1]), np.float32)
         self.reward = np.empty(batch_size, np.float32)
@@ -35,7 +28,6 @@ class UniformSampler:
         replay.obs.take(rows, 0, self.obs, "clip")
         replay.action.take(rows, 0, self.action, "clip")
         replay.reward.take(rows, 0, self.reward, "clip")
-        self.reward *= self.reward_scale
         np.multiply(self.gamma, (replay.kind.take(rows) & TERMINATED) == 0, out=self.discount, casting="same_kind")
         replay.obs.take(replay.following(rows), 0, self.next_obs, "clip")
         return self.batch

@@ -49,6 +49,7 @@ def run(
     """
     agent, rollout, replay, progress = training.agent, training.rollout, training.replay, training.progress
     config = agent.config
+    first_update = config.first_update
     while True:
         not_due = config.utd * (progress.env_steps % config.update_every)  # what the unfinished block owes
         while progress.owed - not_due >= 1.0 - 1e-9 and not stop.is_set():  # 0.1 owed ten times is one
@@ -109,6 +110,6 @@ def run(
         for episode in finished:
             recorder.episode(episode_row(progress.env_steps, progress.episodes, episode))
             progress.episodes += 1
-        if progress.env_steps >= config.first_update and len(replay) > config.batch_size:
+        if progress.env_steps >= first_update and len(replay) > config.batch_size:
             progress.owed += config.utd * len(transitions)
         lap("record")

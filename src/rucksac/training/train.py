@@ -136,9 +136,7 @@ def prepare(agent: Agent, lanes: Lanes, progress: Progress) -> Training:
         agent=agent,
         rollout=Rollout(lanes, config.seed),
         replay=replay,
-        sampler=UniformSampler(
-            replay, config.batch_size, config.gamma, generator(config.seed, Stream.SAMPLING), config.reward_scale
-        ),
+        sampler=UniformSampler(replay, config.batch_size, config.gamma, generator(config.seed, Stream.SAMPLING)),
         warmup=generator(config.seed, Stream.WARMUP),
         progress=progress,
     )
@@ -292,7 +290,7 @@ def _largest_reward(agent: Agent, replay: Replay) -> Callable[[], float]:
     """Return what tells the largest reward so far, as the critics see it."""
 
     def largest() -> float:
-        reward = np.abs(replay.reward) * agent.config.reward_scale
+        reward = np.abs(replay.reward)
         return float((agent.normaliser.rewards(reward) if agent.normaliser else reward).max())
 
     return largest
