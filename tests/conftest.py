@@ -8,11 +8,26 @@ import hypothesis
 import pytest
 import torch
 
+from rucksac.training import loop
+
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_steps_stay_in_the_project(pytestconfig):
     """Keep native code in pytest's own cache, so that a second run of the tests finds it."""
     os.environ["RUCKSAC_CACHE"] = str(pytestconfig.cache.mkdir("compiled-steps"))
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Collect the `Training` of every run of the test."""
+    seen, original = [], loop.run
+
+    def watched(training, *arguments):
+        seen.append(training)
+        original(training, *arguments)
+
+    monkeypatch.setattr(loop, "run", watched)
+    return seen
 
 
 torch.set_num_threads(1)  # the tests themselves run side by side

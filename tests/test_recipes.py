@@ -16,7 +16,7 @@ from tests import golden
 from tests.algorithm.test_update import ROWS, SPACES, batch, equal, noise, scales
 from tests.test_oracles import q_of
 from tests.training.test_loop import SMALL
-from tests.training.test_resume import differences, logs, trained  # noqa: F401 (a fixture)
+from tests.training.test_resume import differences, logs
 from tests.worlds import Pair
 
 NAMES = list(RECIPES)
@@ -126,7 +126,7 @@ def test_compiled_equals_eager(name):
         ("ddpg", {"envs": 2, "update_every": 7}),
     ],
 )
-def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path, trained, name, settings):  # noqa: F811
+def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path, trained, name, settings):
     small = {**SMALL, "warmup": 24, "batch_size": 16, "learning_starts": None, "policy_lr": None, "eval_every": 30}
     small |= settings
     plan = Plan("Pendulum-v1", dataclasses.replace(RECIPES[name].config, **{**small, "steps": 120}), name)
