@@ -93,7 +93,7 @@ def picture(task: Task, rows: list[dict]) -> Figure:
             axes.fill_between(x, [min(each) for each in y], [max(each) for each in y], color=colour, alpha=0.15)
         axes.set_xlabel({"env_steps": "environment steps", "wall_seconds": "wall seconds, one thread"}[clock])
         axes.grid(alpha=0.25)
-    figure.axes[0].set_ylabel(f"return of the mean action, {task.env}; worst to best seed shaded")
+    figure.axes[0].set_ylabel(f"{task.env}: return, worst to best seed shaded")
     figure.axes[0].legend(frameon=False)
     return figure
 
