@@ -3,15 +3,10 @@
 [1] is Haarnoja et al. 2018, arXiv 1801.01290.
 """
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor, nn
 from torch.func import functional_call, grad
 
 from rucksac.algorithm import equations
-
-if TYPE_CHECKING:
-    from rucksac.algorithm.update import Learner, Parameters
 
 
 class StateValue:
@@ -20,16 +15,14 @@ class StateValue:
     def __init__(self, network: nn.Module) -> None:
         self.network = network
 
-    def __call__(self, parameters: "Parameters", obs: Tensor) -> Tensor:
+    def __call__(self, parameters: dict[str, Tensor], obs: Tensor) -> Tensor:
         """Return the values of states, (B,)."""
         return functional_call(self.network, parameters, (obs,)).squeeze(-1)
 
-    def learn(
-        self, learner: "Learner", obs: Tensor, soft_value: Tensor, step_size: Tensor, epsilon: Tensor
-    ) -> "Learner":
-        """Return the learner after one step towards what the critics say of the states ([1] Eq. 5 and 6)."""
+    def gradient(self, parameters: dict[str, Tensor], obs: Tensor, soft_value: Tensor) -> dict[str, Tensor]:
+        """Return the gradient of the loss against what the critics say of the states, (B,) ([1] Eq. 5 and 6)."""
 
-        def loss(parameters: "Parameters") -> Tensor:
+        def loss(parameters: dict[str, Tensor]) -> Tensor:
             return equations.value_loss(self(parameters, obs), soft_value)
 
-        return learner.descend(grad(loss)(learner.value), step_size, epsilon)
+        return grad(loss)(parameters)

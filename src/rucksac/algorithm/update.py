@@ -126,7 +126,8 @@ class SAC:
             next_value = self._soft_value(slow["policy"], slow["critic"], batch.next_obs, noise[0], alpha)
         else:
             expected = self._soft_value(slow["policy"], slow["critic"], batch.obs, noise[0], alpha)
-            value = self.value.learn(state.value, batch.obs, expected, scales.critic, scales.epsilon)
+            gradient = self.value.gradient(state.value.value, batch.obs, expected)
+            value = state.value.descend(gradient, scales.critic, scales.epsilon)
             next_value = self.value(slow["value"], batch.next_obs)
         target_q = equations.td_target(batch.reward, batch.discount, next_value)
 
