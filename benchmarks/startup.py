@@ -2,8 +2,8 @@
 
     python benchmarks/startup.py [--rounds 3]
 
-The clock stops when metrics.csv has the row of the first gradient step, after 256 random steps. Beside it, what importing
-torch alone takes. Writes results/startup.csv.
+The clock stops when metrics.csv has the row of the first gradient step, after 256 random steps. Beside it, what
+importing torch alone takes. Writes results/startup.csv.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-FLAGS = "HalfCheetah-v5 --steps 100000 --warmup 256 --log-every 1 --quiet".split()
+FLAGS = ["HalfCheetah-v5", "--steps", "100000", "--warmup", "256", "--log-every", "1", "--quiet"]
 
 
 def seconds_to_first_step(folder: Path, run: str) -> float:
