@@ -38,6 +38,16 @@ def test_the_spread_of_noise_within_its_bounds_is_as_given():
     assert drawn.std().item() == pytest.approx(0.1, abs=5 * 0.1 / math.sqrt(40_000))
 
 
+def test_acting_uses_the_noise_of_exploration():
+    agent = build(config(deterministic_policy=True, exploration_noise=0.1, target_noise=0.4), SPACES)
+    obs = torch.ones(2_000, 3)
+    mean = agent.act(obs.numpy(), deterministic=True)
+    assert (agent.act(obs.numpy()) - mean).std() == pytest.approx(0.1, abs=0.01)
+    noise = torch.randn(2_000, 2, generator=torch.Generator().manual_seed(0))
+    acted = agent.algorithm.act(agent.state.policy.value, obs, noise)
+    torch.testing.assert_close(acted, torch.from_numpy(mean) + 0.1 * noise)
+
+
 def test_alpha_has_no_effect():
     agents = [build(config(deterministic_policy=True, alpha=alpha), SPACES) for alpha in (0.01, 5.0, "learned")]
     for index in range(3):
