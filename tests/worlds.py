@@ -1,6 +1,7 @@
 """Small real environments whose right answers are known."""
 
 import os
+import sys
 import time
 
 import gymnasium
@@ -123,6 +124,10 @@ class Faulty(World):
         obs = {"nan": np.array([np.nan], np.float32), "shape": np.zeros(2, np.float32)}.get(self.fault, self.seen())
         if wrong and self.fault == "raises":
             raise ZeroDivisionError("the motor is at rest")
+        if wrong and self.fault == "exits":
+            sys.exit("bye")
+        if wrong and self.fault == "array":
+            return self.seen(), 0.0, np.array([True, False]), False, {}
         if wrong and self.fault == "four":
             return self.seen(), 0.0, False, {}
         reward = {"none": None, "infinite": np.inf}.get(self.fault, 0.0)

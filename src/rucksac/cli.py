@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
     except EnvironmentFailed as error:
-        traceback.print_exception(error.__cause__)
+        if error.__cause__:
+            traceback.print_exception(error.__cause__)
         print(f"rucksac: {printable(str(error))}", file=sys.stderr)
         return 2
     except UsageError as error:

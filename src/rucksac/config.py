@@ -103,7 +103,7 @@ class Config:
     env_timeout: float = 60.0
     """Seconds that a worker's environment may take for one answer before it counts as hanging."""
     restarts: int = 3
-    """How often in a run a worker's environment that failed is made anew before the run stops."""
+    """How many failures of workers' environments a run survives until it is resumed; each is made anew."""
     utd: float = 1.0
     """Gradient steps per environment step (update-to-data ratio)."""
     precision: Precision = "fp32"

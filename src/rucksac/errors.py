@@ -1,6 +1,7 @@
 """The kinds of bad news a person can get from rucksac."""
 
 import traceback
+from pathlib import Path
 
 
 class UsageError(Exception):
@@ -12,6 +13,10 @@ class UsageError(Exception):
 
 class EnvironmentFailed(UsageError):
     """The environment's own code raised; the cause is what it raised."""
+
+
+# What the code of an environment may raise: sys.exit() in there is no wish of the person at the keyboard.
+ANYTHING = (Exception, SystemExit)
 
 
 class TrainingStopped(Exception):
@@ -26,11 +31,12 @@ class StoppedAtOnce(KeyboardInterrupt):
         self.exit_code = 128 + signal
 
 
-def environment_failed(where: str, error: Exception) -> EnvironmentFailed:
+def environment_failed(where: str, error: BaseException) -> EnvironmentFailed:
     """Return the error for an environment that raised in `where`: what it raised, and at which line of whose code."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     reason = " ".join(str(error).split()) or "no message"
+    ours = Path(last.filename).is_relative_to(Path(__file__).parent)  # it could not even be called
+    line = "" if ours else f" ({last.filename}, line {last.lineno})"
     return EnvironmentFailed(
-        f"the environment failed in {where}: {type(error).__name__}: {reason} ({last.filename}, line {last.lineno}); "
-        "correct the environment"
+        f"the environment failed in {where}: {type(error).__name__}: {reason}{line}; correct the environment"
     )

@@ -1,6 +1,7 @@
 import contextlib
 import os
 import subprocess
+import sys
 import threading
 import time
 
@@ -154,8 +155,8 @@ def test_settings_that_contradict_a_vector_env_are_refused():
     def source():
         return gymnasium.make_vec("Pendulum-v1", 2)
 
-    for settings in ({"envs": 1}, {"envs": 2, "workers": 1}):
-        with contextlib.ExitStack() as cleanup, pytest.raises(UsageError, match="the VectorEnv has 2 environments"):
+    for settings, says in (({"envs": 1}, "the VectorEnv has 2"), ({"envs": 2, "workers": 1}, "makes a VectorEnv, but")):
+        with contextlib.ExitStack() as cleanup, pytest.raises(UsageError, match=says):
             opened(source, cleanup, **settings)
     with pytest.raises(UsageError, match="not for a VectorEnv"):
         make(source, Config(time_limit=3))
@@ -219,3 +220,43 @@ def test_what_an_environment_started_ends_with_its_worker():
         for _ in range(100):  # until the system has buried it
             os.kill(child, 0)
             time.sleep(0.05)
+
+
+ORPHANS = """
+import contextlib, os, signal, sys
+import numpy as np
+from rucksac.config import Config
+from rucksac.environments.opening import open_lanes
+from tests.worlds import Forever
+
+class Stuck(Forever):
+    def step(self, action):
+        import time
+        open(sys.argv[1], "w").write(str(os.getpid()))
+        time.sleep(600)
+
+lanes, _ = open_lanes(Stuck, Config(workers=1), contextlib.ExitStack(), print)
+lanes.reset({0: 0})
+lanes.step(np.zeros((1, 1), np.float32))
+"""
+
+
+def test_a_worker_ends_with_its_parent_even_when_its_environment_hangs(tmp_path):
+    written = tmp_path / "pid"
+    script = ORPHANS.replace("sys.argv[1]", repr(str(written)))
+    with subprocess.Popen([sys.executable, "-c", script]) as parent:
+        while not (written.exists() and written.read_text()):
+            assert parent.poll() is None
+            time.sleep(0.05)
+        parent.kill()
+    worker = int(written.read_text())
+    with pytest.raises(ProcessLookupError):
+        for _ in range(200):
+            os.kill(worker, 0)
+            time.sleep(0.05)
+
+
+def test_a_constructor_that_dies_or_hangs_in_a_worker_does_not_take_the_run_along():
+    for how, says in (("dies", "its process died .exit code 7"), ("raises", "at rest")):
+        with contextlib.ExitStack() as cleanup, pytest.raises(EnvironmentFailed, match=says):
+            opened(Failing, cleanup, workers=1, env_args={"where": "constructor", "how": how})

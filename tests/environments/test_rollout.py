@@ -66,10 +66,12 @@ def test_every_episode_has_a_seed_of_its_own_and_equal_runs_have_equal_seeds():
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        ("nan", "not finite at index 0"),
+        ("nan", "not finite in float32 at index 0"),
         ("shape", r"shape \(2,\) .* must be numbers of shape \(1,\)"),
-        ("none", "gave the reward None, not a finite number"),
+        ("none", "gave the reward None of type NoneType, but must give a plain number"),
         ("infinite", "reward inf, not a finite number"),
+        ("exits", r"failed in step: SystemExit: bye \(.*worlds.py, line \d+\)"),
+        ("array", "gave terminated = .* of type ndarray, but must give True or False"),
         ("raises", r"failed in step: ZeroDivisionError: .* \(.*worlds.py, line \d+\)"),
         ("four", "step returned 4 values, but must return \\(obs, reward"),
     ],

@@ -181,3 +181,11 @@ def test_environments_of_different_kinds_are_not_taken_for_the_same():
         UsageError, match=r"made for an environment with observation shape \[3\], but this one has \[4\]"
     ):
         reading.check_same(cart, pendulum)
+
+
+def test_actions_may_be_true_or_false():
+    spaces = spaces_of(Box(0, 1, (2,), np.bool_))
+    again = reading.from_json(reading.to_json(spaces))
+    chosen = again.actions.to_env(np.array([[-0.9, 0.9]], np.float32))
+    assert chosen.dtype == bool
+    assert chosen.tolist() == [[False, True]]

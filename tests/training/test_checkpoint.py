@@ -335,7 +335,7 @@ def test_exchanged_checkpoints_are_noticed(run):
 
 def test_lost_checkpoints_are_not_taken_for_a_beginning(run):
     shutil.rmtree(run / "checkpoints")
-    with pytest.raises(UsageError, match="has lost its checkpoints"):
+    with pytest.raises(UsageError, match="lost its checkpoints"):
         rucksac.resume(run)
 
 
@@ -403,3 +403,33 @@ def test_a_shortened_log_is_told(run):
     assert "metrics.csv is shorter" in info(run)["checkpoints"][0]["problem"]
     with pytest.raises(UsageError, match=r"metrics.csv is shorter than the checkpoint says"):
         resume_run(plan_of(run, steps=70), run, None)
+
+
+@pytest.mark.parametrize("name", ["lock", "metrics.csv", "replay"])
+def test_links_out_of_the_folder_are_refused_and_what_they_lead_to_is_left_alone(run, tmp_path, name):
+    outside = tmp_path / "outside"
+    (run / name).rename(outside)
+    (run / name).symlink_to(outside)
+    before = sorted(outside.iterdir()) if outside.is_dir() else outside.read_bytes()
+    for attempt in (info, lambda folder: plan_of(folder, steps=STEPS + 5)):
+        with pytest.raises(UsageError, match="is a link, but a run folder holds none"):
+            attempt(run)
+    assert before == (sorted(outside.iterdir()) if outside.is_dir() else outside.read_bytes())
+
+
+def test_info_says_what_resume_would_say(run):
+    assert info(run)["obstacle"] is None
+    config = json.loads((run / "config.json").read_text())
+    config["settings"]["gamma"] = 0.5
+    (run / "config.json").write_text(json.dumps(config))
+    assert "config.json has --gamma 0.5, but the run was trained with 0.99" in info(run)["obstacle"]
+    shutil.rmtree(run / "checkpoints")
+    assert info(run)["obstacle"] == "its checkpoints are lost"
+
+
+def test_another_environment_in_config_json_is_not_blamed_on_the_checkpoints(run):
+    plan = Plan("MountainCarContinuous-v0", plan_of(run, steps=STEPS + 5).config, "sac")
+    with pytest.raises(
+        UsageError, match=r"made for an environment with observation shape \[3\], but this one has \[2\]"
+    ):
+        resume_run(plan, run, None)

@@ -1,5 +1,7 @@
 import csv
+import os
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +16,8 @@ from rucksac.experience.replay import TERMINATED, TRUNCATED
 from rucksac.resources import available_threads
 from rucksac.training.agent_file import tensors_of
 from rucksac.training.loop import crossed
-from rucksac.training.train import Plan, threads_for, train_run
-from tests.worlds import Counter, Failing, Faulty, OnlyInWorkers, World
+from rucksac.training.train import Plan, plan_of, resume_run, threads_for, train_run
+from tests.worlds import Counter, Failing, Faulty, Forever, OnlyInWorkers, World
 
 SMALL = {
     "warmup": 20, "batch_size": 16, "hidden": (16,), "compile": "never", "threads": 1, "log_every": 10,
@@ -215,10 +217,34 @@ def test_a_replay_memory_that_cannot_fit_is_refused_before_anything_is_written(t
 
 
 @pytest.mark.parametrize("fault", ["nan", "raises"])
-def test_an_environment_that_fails_before_the_first_checkpoint_leaves_nothing(tmp_path, fault):
-    with pytest.raises(UsageError):
-        train_run(Plan(lambda: Faulty(fault), config(), "sac"), tmp_path / "run", None)
+def test_an_environment_that_fails_loses_nothing_of_what_came_before(tmp_path, fault):
+    run = tmp_path / "run"
+    with pytest.raises(UsageError, match=f"at environment step 2; what came before is saved, and rucksac resume {run}"):
+        train_run(Plan(lambda: Faulty(fault), config(), "sac"), run, None)
+    result = resume_run(plan_of(run, Forever), run, None)
+    assert result.summary["env_steps"] == 100
+
+
+def test_an_environment_that_cannot_even_begin_leaves_nothing(tmp_path):
+    with pytest.raises(UsageError, match="failed in reset"):
+        train_run(Plan(lambda: Failing("reset"), config(), "sac"), tmp_path / "run", None)
     assert not (tmp_path / "run").exists()
+
+
+def test_an_environment_may_change_the_current_folder_and_fail_to_close(tmp_path, monkeypatch):
+    class Wandering(World):
+        def step(self, action):
+            self.steps += 1
+            os.chdir("/")
+            return self.seen(), 0.0, False, self.steps == 5, {}
+
+        def close(self):
+            raise OSError("the door is stuck")
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.warns(UserWarning, match="could not be closed .*the door is stuck"):
+        train_run(Plan(Wandering, config(steps=40), "sac"), Path("run"), None)
+    assert (tmp_path / "run/summary.json").exists()
 
 
 def test_the_same_environment_twice_is_refused():

@@ -167,7 +167,7 @@ def test_an_environment_that_does_not_repeat_itself_gets_its_episode_closed_and_
     console = Console(60)
     console.note = notes.append
     resume_run(plan_of(tmp_path / "run", Counter, steps=60), tmp_path / "run", console)
-    assert any("of environments 0 could not be repeated" in note for note in notes)
+    assert any("in environment 0 could not be repeated" in note for note in notes)
     resumed = trained[1]
     rewards = [json.loads(row["return"]) for row in logs(tmp_path / "run")["episodes"]]
     assert set(rewards) == {6.0, 10.0}
@@ -184,7 +184,7 @@ def test_a_vector_env_goes_on_with_new_episodes_and_the_user_is_told(tmp_path, t
     console = Console(150)
     console.note = notes.append
     resume_run(plan_of(tmp_path / "run", source, steps=150), tmp_path / "run", console)
-    assert any("of environments 0, 1 could not be repeated" in note for note in notes)
+    assert any("in environments 0, 1 could not be repeated" in note for note in notes)
     assert trained[1].agent.grad_steps == 150 - 20 + 2
     assert {row["seed"] for row in logs(tmp_path / "run")["episodes"]} == {"-1"}
     assert {row["return"] for row in logs(tmp_path / "run")["episodes"]} == {"6.0", "10.0"}
@@ -220,7 +220,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_does_as_configured(tmp_path, 
     try:
         if setting == "stop":
             with pytest.raises(
-                TrainingStopped, match="could not be written to .*too large.* stays as it is. Make room"
+                TrainingStopped, match="could not be written to .*too large.* stay as they are. Make room"
             ):
                 train_run(full, tmp_path / "run", console)
         else:

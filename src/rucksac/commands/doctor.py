@@ -10,8 +10,9 @@ from typing import Annotated, ClassVar
 
 import tyro
 
+from rucksac.algorithm.recipes import recipe
 from rucksac.commands.parsing import Command, settings_of
-from rucksac.config import Config
+from rucksac.config import Config, flag
 from rucksac.errors import UsageError
 
 
@@ -65,5 +66,19 @@ class Doctor(Command):
         else:
             if self.env is not None:
                 print("\n".join(to_lines(self.env, environment)), end="\n\n")
-            print(closing(self.env, [*machine, *environment]))
+            print(closing(self.env, self._flags(), [*machine, *environment]))
         return EXIT_CODES[verdict]
+
+    def _flags(self) -> list[str]:
+        """Return the flags that would give rucksac train these settings."""
+        words = ["--recipe", self.recipe] if self.recipe != "sac" else []
+        usual = recipe(self.recipe).config.to_json()
+        for name, value in self.settings.to_json().items():
+            if name == "env_args":
+                words += [f"--env.{key}={json.dumps(each)}" for key, each in value.items()]
+            elif value != usual[name]:
+                if isinstance(value, bool):
+                    words.append(flag(name) if value else flag(f"no_{name}"))
+                else:
+                    words += [flag(name), *map(str, value if isinstance(value, list) else [value])]
+        return words

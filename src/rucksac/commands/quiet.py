@@ -1,4 +1,4 @@
-"""What --quiet means for libraries: simulators and others have their own ways to the screen."""
+"""What --quiet and --json mean for libraries: simulators and others have their own ways to the screen."""
 
 import os
 import sys
@@ -27,3 +27,20 @@ def hushed(quiet: bool) -> Iterator[None]:
             os.dup2(screen, 2)
             sys.stderr.flush()
             sys.stderr = before
+
+
+@contextmanager
+def aside(wanted: bool) -> Iterator[None]:
+    """Let what an environment prints go to standard error, if `wanted`: standard output has the answer alone."""
+    if not wanted:
+        yield
+        return
+    sys.stdout.flush()
+    screen = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(screen, 1)
+        os.close(screen)

@@ -11,7 +11,7 @@ import tyro
 
 from rucksac.commands import wording
 from rucksac.commands.parsing import Command, settings_of
-from rucksac.commands.quiet import hushed
+from rucksac.commands.quiet import aside, hushed
 from rucksac.config import Config
 from rucksac.errors import TrainingStopped
 
@@ -26,7 +26,7 @@ class Train(Command):
 
     takes: ClassVar[str] = "ENV"
     env: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")]
-    """Environment id, such as Pendulum-v1, or module:Name-v0 for your own."""
+    """Environment id, such as Pendulum-v1; for your own, module:Name-v0 or module:function."""
     recipe: str = "sac"
     """Named published settings to start from; see: rucksac recipes."""
     config: Path | None = None
@@ -61,9 +61,9 @@ class Train(Command):
             return self._run_seeds(self.seeds, f"{name}-{self.recipe}-seeds{self.seeds.replace(',', '-')}")
         folder = self.run_folder or next_free(Path("runs") / f"{name}-{self.recipe}-seed{self.settings.seed}")
         console = None if self.quiet else Console(self.settings.steps)
-        return _report(
-            train_run(Plan(self.env, self.settings, self.recipe), folder, console), folder, self.json, console
-        )
+        with aside(self.json):
+            result = train_run(Plan(self.env, self.settings, self.recipe), folder, console)
+        return _report(result, folder, self.json, console)
 
     def _run_seeds(self, text: str, name: str) -> int:
         from rucksac.training.folder import next_free
@@ -105,7 +105,9 @@ class Resume(Command):
             return _run_group(self.run_folder, self.quiet, self.json)
         plan = plan_of(self.run_folder, steps=self.steps)
         console = None if self.quiet else Console(plan.config.steps)
-        return _report(resume_run(plan, self.run_folder, console), self.run_folder, self.json, console)
+        with aside(self.json):
+            result = resume_run(plan, self.run_folder, console)
+        return _report(result, self.run_folder, self.json, console)
 
 
 def _report(result: "Result", folder: Path, as_json: bool, console: "Console | None") -> int:

@@ -47,8 +47,8 @@ def group(summary: dict[str, Any], folder: Path, exit_code: int) -> str:
 def info(found: dict[str, Any]) -> str:
     """Return what there is to know of a run folder, a line for each checkpoint."""
     state = "finished" if found["finished"] else "can go on with rucksac resume"
-    if not found["resumable"]:
-        state = "no checkpoint is whole, so it cannot go on"
+    if found["obstacle"]:
+        state = f"cannot go on: {printable(found['obstacle'])}"
     if found["training_process"]:
         state = f"being trained by process {found['training_process']}"
     lines = [

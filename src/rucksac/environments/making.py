@@ -4,7 +4,8 @@ import difflib
 import importlib
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium
@@ -12,7 +13,7 @@ from gymnasium.vector import VectorEnv
 from gymnasium.wrappers import RepeatAction, TimeLimit
 
 from rucksac.config import Config
-from rucksac.errors import UsageError, environment_failed
+from rucksac.errors import ANYTHING, UsageError, environment_failed
 
 Env = gymnasium.Env | VectorEnv
 EnvSource = str | Callable[..., Env]
@@ -51,8 +52,22 @@ def make_one(source: EnvSource, config: Config, **kwargs: Any) -> gymnasium.Env:
     env = make(source, config, **kwargs)
     if isinstance(env, VectorEnv):
         env.close()
-        raise UsageError(f"{name_of(source)} makes a VectorEnv, but a single gymnasium.Env is needed for this")
+        raise UsageError(
+            f"{name_of(source)} makes a VectorEnv, but a single gymnasium.Env is needed for this; name one with --env"
+        )
     return env
+
+
+@contextmanager
+def closed_at_last(env: Env) -> Iterator[Env]:
+    """Close the environment at the end; one that fails even then is warned of, as all it had to do is done."""
+    try:
+        yield env
+    finally:
+        try:
+            env.close()
+        except ANYTHING as error:
+            warnings.warn(f"the environment could not be closed ({type(error).__name__}: {error})", stacklevel=2)
 
 
 def name_of(source: EnvSource) -> str:
@@ -68,8 +83,8 @@ def _by_call(source: Callable[..., Env], kwargs: dict[str, Any]) -> Env:
         )
     try:
         env = source(**kwargs)
-    except Exception as error:
-        raise environment_failed("its constructor", error) from error
+    except ANYTHING as error:
+        raise _not_made("its constructor", error, kwargs) from error
     if not isinstance(env, Env):
         raise UsageError(f"the environment function returned {type(env).__name__}, but must return a gymnasium.Env")
     return env
@@ -80,7 +95,7 @@ def _function(source: str, module: str, name: str) -> Callable[..., Env]:
         return getattr(importlib.import_module(module), name)
     except (ModuleNotFoundError, AttributeError) as error:
         raise UsageError(f"{source!r} cannot be made ({error}); install the module or correct the name") from error
-    except Exception as error:
+    except ANYTHING as error:
         raise environment_failed(f"importing {module}", error) from error
 
 
@@ -107,8 +122,18 @@ def _by_id(source: str, config: Config, kwargs: dict[str, Any]) -> gymnasium.Env
     except ModuleNotFoundError as error:
         remedy = 'pip install "rucksac[robotics]"' if IN_COLLECTIONS.match(source) else "install the module"
         raise UsageError(f"{source!r} cannot be made ({error}); {remedy} or correct the id") from error
-    except Exception as error:
-        raise environment_failed(f"making {source!r}", error) from error
+    except ANYTHING as error:
+        raise _not_made(f"making {source!r}", error, kwargs) from error
+
+
+def _not_made(where: str, error: BaseException, kwargs: dict[str, Any]) -> UsageError:
+    unknown = [name for name in kwargs if f"unexpected keyword argument '{name}'" in str(error)]
+    if isinstance(error, TypeError) and unknown:
+        return UsageError(
+            f"the environment takes no argument {unknown[0]!r} ({_line(error)}); correct --env.{unknown[0]}, or the "
+            "env_args of the agent that it is made for"
+        )
+    return environment_failed(where, error)
 
 
 def _known(source: str) -> str:

@@ -8,12 +8,12 @@ import gymnasium
 from gymnasium.vector import VectorEnv
 
 from rucksac.config import Config
-from rucksac.environments.making import Env, EnvSource, make
+from rucksac.environments.making import Env, EnvSource, closed_at_last, make
 from rucksac.environments.reading import check_same, spaces_of
 from rucksac.environments.rollout import Doors, Lanes
 from rucksac.environments.spaces import Door
 from rucksac.environments.vector import VectorLanes
-from rucksac.environments.workers import Workers
+from rucksac.environments.workers import Faults, Workers
 from rucksac.errors import UsageError
 
 
@@ -26,26 +26,21 @@ def open_lanes(
     """
 
     def one_more() -> Env:
-        return cleanup.enter_context(closing(make(source, config)))
+        return cleanup.enter_context(closed_at_last(make(source, config)))
 
-    one = make(source, config)
-    if config.workers and not isinstance(one, VectorEnv):
-        with closing(one):
-            spaces = lanes_of(config, one).spaces
-        alone = dataclasses.replace(config, envs=1, workers=1)
-        training, judging = (
-            cleanup.enter_context(closing(Workers(source, each, spaces, say))) for each in (config, alone)
-        )
+    if config.workers:  # then no environment is made in this process, where it could hang or die
+        faults, alone = Faults(config.restarts, say), dataclasses.replace(config, envs=1, workers=1)
+        training, judging = (cleanup.enter_context(closing(Workers(source, each, faults))) for each in (config, alone))
+        check_same(judging.spaces, training.spaces)
         return training, judging
-    cleanup.enter_context(closing(one))
+    one = one_more()
     envs = [one_more() for _ in range(1 if isinstance(one, VectorEnv) else config.envs)]
     if len({id(env.unwrapped) for env in (one, *envs)}) <= len(envs):
         raise UsageError("the environment function returned the same environment twice; return a new one each time")
     lanes = lanes_of(config, *envs)
-    if len(lanes) != config.envs or config.workers:
+    if len(lanes) != config.envs:
         raise UsageError(
-            f"the VectorEnv has {len(lanes)} environments, but the settings are envs={config.envs} and "
-            f"workers={config.workers}; give envs={len(lanes)} and no workers"
+            f"the VectorEnv has {len(lanes)} environments, but envs is {config.envs}; give envs={len(lanes)}"
         )
     others = lanes_of(config, one)
     check_same(others.spaces, lanes.spaces)

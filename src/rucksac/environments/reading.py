@@ -75,7 +75,7 @@ def from_json(values: dict[str, Any]) -> Spaces:
         np.asarray(action["high"], np.float64),
     )
     size = int(np.prod(actions.shape, dtype=int))
-    if size < 1 or actions.low.shape != (size,) or actions.high.shape != (size,) or actions.dtype.kind not in "fiu":
+    if size < 1 or actions.low.shape != (size,) or actions.high.shape != (size,) or actions.dtype.kind not in "fiub":
         raise ValueError("the sizes of the actions contradict each other")
     return Spaces(observations, actions)
 

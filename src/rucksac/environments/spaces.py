@@ -5,12 +5,12 @@ One affine map per action dimension, here and nowhere else. O is the flat observ
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, SupportsFloat
 
 import gymnasium
 import numpy as np
 
-from rucksac.errors import UsageError, environment_failed
+from rucksac.errors import ANYTHING, UsageError, environment_failed
 
 LARGEST_REWARD = 3e38  # what float32 can hold
 
@@ -82,7 +82,7 @@ class Continuous:
     def to_env(self, action: np.ndarray) -> np.ndarray:
         """Map actions (..., A) in [-1, 1] to the environment's bounds, shape (..., *shape) and type."""
         scaled = self.low + (action.astype(np.float64) + 1.0) * (0.5 * (self.high - self.low))
-        if self.dtype.kind in "iu":
+        if self.dtype.kind in "iub":
             scaled = np.rint(scaled)
         scaled = np.clip(scaled, self.low, self.high).astype(self.dtype)
         return scaled.reshape((*action.shape[:-1], *self.shape))
@@ -114,7 +114,8 @@ class Spaces:
         with np.errstate(over="ignore"):  # what overflows is not finite
             flat = self.observations.flatten(obs).astype(np.float32)
         if not np.isfinite(flat).all():
-            raise UsageError(f"an observation is not finite at index {np.isfinite(flat).argmin()}; correct its source")
+            index = np.isfinite(flat).argmin()
+            raise UsageError(f"an observation is not finite in float32 at index {index}; correct its source")
         return flat
 
 
@@ -137,7 +138,7 @@ class Door:
         """Start an episode and return its first observation (O,)."""
         try:
             answer = self.env.reset(seed=seed)
-        except Exception as error:
+        except ANYTHING as error:
             raise environment_failed("reset", error) from error
         return self.spaces.flatten(_parts("reset", answer, "obs, info")[0])
 
@@ -145,11 +146,11 @@ class Door:
         """Act as the agent does, (A,)."""
         try:
             answer = self.env.step(self.spaces.actions.to_env(action))
-        except Exception as error:
+        except ANYTHING as error:
             raise environment_failed("step", error) from error
         obs, reward, terminated, truncated, _ = _parts("step", answer, "obs, reward, terminated, truncated, info")
-        final = bool(terminated)
-        return Stepped(self.spaces.flatten(obs), finite_reward(reward), final, bool(truncated) and not final)
+        final, cut = truth("terminated", terminated), truth("truncated", truncated)
+        return Stepped(self.spaces.flatten(obs), finite_reward(reward), final, cut and not final)
 
     def play(self, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:
         """Start an episode and take the actions (n, A) until it ends; return what was seen."""
@@ -163,13 +164,28 @@ class Door:
 
 def finite_reward(reward: Any) -> float:
     """Return the reward as a number; raise `UsageError` when it is none that learning can use."""
-    try:
-        value = float(reward)
-    except (TypeError, ValueError):
-        value = float("nan")
+    if np.ndim(reward) > 0 or not isinstance(reward, SupportsFloat):
+        raise UsageError(
+            f"the environment gave the reward {reward!r} of type {type(reward).__name__}, but must give a plain "
+            "number; correct the environment"
+        )
+    value = float(reward)
     if not abs(value) < LARGEST_REWARD:
-        raise UsageError(f"the environment gave the reward {reward}, not a finite number; correct the environment")
+        raise UsageError(
+            f"the environment gave the reward {reward}, not a finite number below {LARGEST_REWARD:g}; correct the "
+            "environment"
+        )
     return value
+
+
+def truth(name: str, value: Any) -> bool:
+    """Return whether `terminated` or `truncated` is true; raise `UsageError` when it is neither true nor false."""
+    if not isinstance(value, bool | np.bool_ | int | np.integer):
+        raise UsageError(
+            f"the environment gave {name} = {value!r} of type {type(value).__name__}, but must give True or False; "
+            "correct the environment"
+        )
+    return bool(value)
 
 
 def _parts(method: str, answer: Any, wanted: str) -> Any:

@@ -15,7 +15,7 @@ from gymnasium.vector.utils import iterate
 
 from rucksac.environments.rollout import Began, Lost
 from rucksac.environments.spaces import Spaces, Stepped, finite_reward
-from rucksac.errors import UsageError, environment_failed
+from rucksac.errors import ANYTHING, UsageError, environment_failed
 
 
 class VectorLanes:
@@ -87,5 +87,5 @@ class VectorLanes:
     def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         try:
             return getattr(self.envs, method)(*args, **kwargs)
-        except Exception as error:
+        except ANYTHING as error:
             raise environment_failed(method, error) from error

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -23,13 +24,13 @@ import numpy as np
 
 from rucksac.config import Config
 from rucksac.environments.making import EnvSource, make_one, name_of
-from rucksac.environments.reading import check_same, spaces_of
+from rucksac.environments.reading import check_same, from_json, spaces_of, to_json
 from rucksac.environments.rollout import Began, Lost
 from rucksac.environments.spaces import Door, Spaces, Stepped
 from rucksac.errors import EnvironmentFailed, UsageError
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-SECONDS_TO_START, SECONDS_TO_END = 60.0, 5.0
+SECONDS_TO_START, SECONDS_TO_END, SECONDS_TO_DIE, SECONDS_BETWEEN_LOOKS = 60.0, 5.0, 2.0, 1.0
 SHARED_MEMORY = "/dev/shm"
 CHILD = "import sys; from rucksac.environments.workers import serve; serve(int(sys.argv[1]))"
 
@@ -39,6 +40,24 @@ class Fault(NamedTuple):
 
     message: str
     traceback: str = ""
+
+
+class Faults:
+    """How many failures a run has survived, in training and in evaluation, and how many it may."""
+
+    def __init__(self, allowed: int, say: Callable[[str], None]) -> None:
+        self.allowed, self.seen, self._say = allowed, 0, say
+
+    def count(self, fault: Fault, lanes: list[int]) -> None:
+        """Take note of one more; raise `EnvironmentFailed` when it is one too many."""
+        self.seen += 1
+        if self.seen > self.allowed:
+            raise _failed(fault, f"; --restarts {self.allowed} are used up")
+        which = f"Environment {lanes[0]}" if len(lanes) == 1 else f"Environments {lanes[0]} to {lanes[-1]}"
+        self._say(
+            f"{which} of a worker: {fault.message}. Made anew, failure {self.seen} of {self.allowed} that this run "
+            f"survives; what was under way there ends as truncated.\n{fault.traceback}".rstrip()
+        )
 
 
 class RemoteTraceback(Exception):
@@ -93,13 +112,13 @@ class Worker:
                 return Fault(f"it gave no answer for {timeout:g} seconds")
             answer = self._connection.recv()
         except (EOFError, OSError):
-            code = self.end()
+            code = self.end(SECONDS_TO_DIE)
             return Fault(f"its process died ({f'signal {-code}' if code < 0 else f'exit code {code}'})")
         if isinstance(answer, UsageError):
             raise answer
         return answer
 
-    def end(self, seconds: float = 0.1) -> int:
+    def end(self, seconds: float = 0.0) -> int:
         """End the process and all that it started, after some seconds to do so itself; return its exit code."""
         self.hang_up()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -121,30 +140,30 @@ class Workers:
 
     seeded = repeatable = True
 
-    def __init__(self, source: EnvSource, config: Config, spaces: Spaces, say: Callable[[str], None]) -> None:
+    def __init__(self, source: EnvSource, config: Config, faults: Faults) -> None:
         if os.name == "nt":
             raise UsageError("--workers is not for Windows; leave it out, --envs alone works there")
-        self.spaces, self.config, self._say = spaces, config, say
-        self._faults = 0
+        self.config, self._faults = config, faults
         self._under_way: set[int] = set()  # lanes whose episode has begun and is not lost
         try:
-            setup = cloudpickle.dumps((source, config, spaces))
+            setup = cloudpickle.dumps((source, config))
         except Exception as error:  # whatever the things inside raise when they are asked to be pickled
             raise UsageError(
                 f"{name_of(source)} cannot be sent to a worker ({error}); make it hold nothing but what makes an "
                 "environment, or leave out --workers"
             ) from error
         self._file = tempfile.TemporaryFile(dir=SHARED_MEMORY if os.path.isdir(SHARED_MEMORY) else None)  # noqa: SIM115
-        self._rows = shared_rows(self._file.fileno(), config.envs, spaces)
         shares = [share.tolist() for share in np.array_split(np.arange(config.envs), config.workers)]
         self._workers = [Worker(share, setup, self._file.fileno(), config.env_timeout) for share in shares]
         try:
-            for worker in self._workers:
-                if isinstance(fault := worker.answer(SECONDS_TO_START), Fault):
-                    raise _failed(fault)
+            found = [self._spaces_in(worker) for worker in self._workers]
         except UsageError:
             self.close()
             raise
+        self.spaces = found[0]
+        for other in found:
+            check_same(other, self.spaces)
+        self._rows = shared_rows(self._file.fileno(), config.envs, self.spaces)
 
     def __len__(self) -> int:
         return self.config.envs
@@ -206,6 +225,13 @@ class Workers:
                     answered[lane] = answer
         return answered
 
+    def _spaces_in(self, worker: Worker) -> Spaces:
+        """Return the spaces of the environments that a worker has just made."""
+        answer = worker.answer(SECONDS_TO_START)
+        if isinstance(answer, Fault):
+            raise _failed(answer)
+        return from_json(answer)
+
     def _replace(self, worker: Worker, fault: Fault) -> None:
         """Start a new process for all lanes of one that is gone."""
         self._count(fault, worker.lanes)
@@ -226,31 +252,27 @@ class Workers:
 
     def _count(self, fault: Fault, lanes: list[int]) -> None:
         self._under_way.difference_update(lanes)
-        self._faults += 1
-        if self._faults > self.config.restarts:
-            raise _failed(fault)
-        which = f"Environment {lanes[0]}" if len(lanes) == 1 else f"Environments {lanes[0]} to {lanes[-1]}"
-        self._say(
-            f"{which}: {fault.message}. Made anew, failure {self._faults} of {self.config.restarts} that this run "
-            f"survives; what was under way there ends as truncated.\n{fault.traceback}".rstrip()
-        )
+        self._faults.count(fault, lanes)
 
 
 def serve(connection_fileno: int) -> None:
     """Be a worker: make environments, answer requests until the parent closes the connection."""
     connection = Connection(connection_fileno)
-    source, config, spaces = cloudpickle.loads(connection.recv_bytes())
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    source, config = cloudpickle.loads(connection.recv_bytes())
     lanes, shared = connection.recv()
-    rows = shared_rows(shared, config.envs, spaces)
     doors: dict[int, Door] = {}
+    rows = np.empty(0)  # shared once the parent knows the spaces
 
     def renew(lane: int) -> None:
         if lane in doors:
             with contextlib.suppress(Exception):  # it has failed already
                 doors[lane].env.close()
         env = make_one(source, config)
-        check_same(spaces_of(env, config.action_low, config.action_high), spaces)
-        doors[lane] = Door(env, spaces)
+        door = Door(env, spaces_of(env, config.action_low, config.action_high))
+        for other in doors.values():
+            check_same(door.spaces, other.spaces)
+        doors[lane] = door
 
     def reset(lane: int, seed: int) -> None:
         rows[lane]["obs"] = doors[lane].reset(seed)
@@ -265,10 +287,16 @@ def serve(connection_fileno: int) -> None:
 
     requests = {each.__name__: each for each in (renew, reset, step, play)}
     try:
-        made = [_attempt(renew, lane) for lane in lanes]
-        connection.send(next((fault for fault in made if fault), None))
+        try:
+            made = [_attempt(renew, lane) for lane in lanes]
+        except UsageError as error:
+            connection.send(UsageError(str(error)))
+            return
+        spaces = doors[lanes[0]].spaces if lanes[0] in doors else None
+        connection.send(next((fault for fault in made if fault), spaces and to_json(spaces)))
         while True:
             request, arguments = connection.recv()
+            rows = rows if rows.size else shared_rows(shared, config.envs, doors[lanes[0]].spaces)
             try:
                 answers = {lane: _attempt(requests[request], lane, *own) for lane, own in arguments.items()}
             except UsageError as error:
@@ -282,6 +310,13 @@ def serve(connection_fileno: int) -> None:
             door.env.close()
 
 
+def _end_with(parent: int) -> None:
+    """End this process and all that it started once its parent is gone, whatever its environments are busy with."""
+    while os.getppid() == parent:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    os.killpg(os.getpid(), signal.SIGKILL)
+
+
 def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return function(*arguments)
@@ -289,7 +324,7 @@ def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
         return Fault(str(error), "".join(traceback.format_exception(error.__cause__)))
 
 
-def _failed(fault: Fault) -> EnvironmentFailed:
-    error = EnvironmentFailed(f"an environment failed in its worker: {fault.message}")
+def _failed(fault: Fault, more: str = "") -> EnvironmentFailed:
+    error = EnvironmentFailed(f"an environment failed in its worker: {fault.message}{more}")
     error.__cause__ = RemoteTraceback(f"\n{fault.traceback}") if fault.traceback else None
     return error

@@ -4,7 +4,7 @@ import math
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 
 import gymnasium
 from gymnasium.vector import VectorEnv
@@ -12,7 +12,7 @@ from gymnasium.wrappers import TimeLimit
 
 from rucksac.compilation import compiler
 from rucksac.config import Config
-from rucksac.environments.making import Env, EnvSource, make
+from rucksac.environments.making import Env, EnvSource, closed_at_last, make
 from rucksac.environments.opening import lanes_of
 from rucksac.environments.reading import spaces_of
 from rucksac.environments.rollout import Doors, Lanes
@@ -48,7 +48,7 @@ def examine_environment(
 def _examine(
     source: EnvSource, config: Config, most_steps: int, episodes: int | None, cleanup: ExitStack
 ) -> Iterator[Finding]:
-    env = cleanup.enter_context(closing(make(source, config)))
+    env = cleanup.enter_context(closed_at_last(make(source, config)))
     spaces = spaces_of(env, config.action_low, config.action_high)
     observation = env.single_observation_space if isinstance(env, VectorEnv) else env.observation_space
     yield from judge_spaces(observation, spaces)
@@ -62,7 +62,7 @@ def _examine(
         return
     seconds = (sights.seconds or play.seconds) / play.steps
     if isinstance(lanes, Doors):
-        other = cleanup.enter_context(closing(make(source, config)))
+        other = cleanup.enter_context(closed_at_last(make(source, config)))
         if other.unwrapped is env.unwrapped:
             raise UsageError("the environment function returned the same environment twice; return a new one each time")
         yield _repeatability(play, lanes, lanes_of(config, other))

@@ -3,7 +3,7 @@
 import math
 import shlex
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -42,8 +42,8 @@ def to_lines(title: str, findings: Iterable[Finding]) -> list[str]:
     return lines
 
 
-def closing(environment: str | None, findings: Iterable[Finding]) -> str:
-    """Return what it all comes to, and the command to go on with."""
+def closing(environment: str | None, given: Sequence[str], findings: Iterable[Finding]) -> str:
+    """Return what it all comes to, and the command to go on with: the flags given, then those advised."""
     found = list(findings)
     verdict = worst(found)
     if verdict == "cannot":
@@ -52,7 +52,7 @@ def closing(environment: str | None, findings: Iterable[Finding]) -> str:
     if environment is None:
         return what
     flags = [word for finding in found for word in finding.flags]
-    return f"{what}\nNext:  rucksac train {shlex.join([environment, *flags])}"
+    return f"{what}\nNext:  rucksac train {shlex.join([environment, *given, *flags])}"
 
 
 def to_json(findings: Iterable[Finding]) -> list[dict[str, Any]]:

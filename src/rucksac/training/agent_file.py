@@ -62,13 +62,20 @@ def restore_agent(agent: Agent, folder: Path) -> None:
 
     Raises `UsageError` when the agent has other settings than the saved one.
     """
+    check_settings(agent.config, folder)
+    content = files.read_manifest(folder / "agent.json", KIND, VERSION, MIGRATIONS)
+    reading.check_same(agent.spaces, reading.from_json(content["spaces"]))
+    load_tensors(agent, safetensors.torch.load(check_agent(folder)))
+
+
+def check_settings(config: Config, folder: Path) -> None:
+    """Raise `UsageError` when these are not the settings that the agent in `folder` was trained with, steps aside."""
     saved = Config.from_json(files.read_manifest(folder / "agent.json", KIND, VERSION, MIGRATIONS)["config"]).to_json()
-    for name, value in agent.config.to_json().items():
+    for name, value in config.to_json().items():
         if name != "steps" and value != saved[name]:
             raise UsageError(
                 f"config.json has {flag(name)} {value}, but the run was trained with {saved[name]}; put it back"
             )
-    load_tensors(agent, safetensors.torch.load(check_agent(folder)))
 
 
 def check_agent(folder: Path) -> bytes:

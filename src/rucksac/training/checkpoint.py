@@ -21,12 +21,13 @@ import safetensors.numpy
 from torch import nn
 
 from rucksac.agent import Agent
+from rucksac.config import Config
 from rucksac.environments.reenactment import reenact
 from rucksac.errors import UsageError
 from rucksac.experience import segments
 from rucksac.experience.replay import Replay
 from rucksac.training import files, snapshot
-from rucksac.training.agent_file import check_agent, read_agent, restore_agent, save_agent
+from rucksac.training.agent_file import check_agent, check_settings, read_agent, restore_agent, save_agent
 from rucksac.training.folder import path_of
 from rucksac.training.parts import Progress, Training
 from rucksac.training.record import COLUMNS
@@ -128,17 +129,38 @@ def examine(run: Path) -> list[dict[str, Any]]:
     ]
 
 
+def obstacle(run: Path, config: Config) -> str | None:
+    """Return why the run could not go on with these settings, None when it could."""
+    found = _named(run, CHECKPOINT)
+    for folder in reversed(found):
+        try:
+            check_settings(config, folder)
+            _check(run, folder, best=False)
+            return None
+        except UsageError as error:
+            return str(error)
+        except UNREADABLE:
+            continue
+    if found:
+        return "no checkpoint is whole"
+    return "its checkpoints are lost" if (run / "replay").exists() else None
+
+
 def _problem(run: Path, folder: Path, best: bool) -> str | None:
     try:
-        check_agent(folder)
-        if not best:
-            content = _content(run, folder)
-            files.read(folder, ACTIONS, content["actions"], LARGEST_ACTIONS)
-            for each in (Segment(**values) for values in content["segments"]):
-                files.read(run / "replay", each.file, each.sha256, LARGEST_SEGMENT)
+        _check(run, folder, best)
     except (UsageError, *UNREADABLE) as error:
         return _short(error)
     return None
+
+
+def _check(run: Path, folder: Path, best: bool) -> None:
+    check_agent(folder)
+    if not best:
+        content = _content(run, folder)
+        files.read(folder, ACTIONS, content["actions"], LARGEST_ACTIONS)
+        for each in (Segment(**values) for values in content["segments"]):
+            files.read(run / "replay", each.file, each.sha256, LARGEST_SEGMENT)
 
 
 class Checkpoints:
@@ -225,9 +247,10 @@ class Checkpoints:
         self._remove_what_is_no_longer_needed()
         lost = [lane for lane in range(len(training.rollout.lanes)) if not self._reenact(training, lane)]
         if lost:
+            which = f"s {', '.join(map(str, lost))}" if len(lost) > 1 else f" {lost[0]}"
             notes.append(
-                f"The open episodes of environments {', '.join(map(str, lost))} could not be repeated exactly: they "
-                "are closed as truncated, and from here on the run is not the one it would have been."
+                f"What was under way in environment{which} could not be repeated exactly: it is closed as truncated, "
+                "and from here on the run is not the one it would have been."
             )
             training.close_episodes(lost)
             training.rollout.begin(*lost)

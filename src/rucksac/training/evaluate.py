@@ -1,12 +1,13 @@
 """Running an agent without learning, on environments of its own; never prints."""
 
 import threading
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
 
 from rucksac.agent import Agent
-from rucksac.environments.making import Env, EnvSource, make
+from rucksac.environments.making import Env, EnvSource, closed_at_last, make
 from rucksac.environments.opening import lanes_of
 from rucksac.environments.reading import check_same
 from rucksac.environments.rollout import Began, Episode, Lanes, Lost
@@ -51,14 +52,10 @@ def evaluate(
     """
     if not (isinstance(episodes, int) and isinstance(seed, int) and episodes >= 1 and seed >= 0):
         raise UsageError(f"episodes is {episodes} and seed is {seed}, but must be whole numbers from 1 and from 0")
-    own = env if isinstance(env, Env) else make(env, agent.config)
-    try:
+    with nullcontext(env) if isinstance(env, Env) else closed_at_last(make(env, agent.config)) as own:
         lanes = lanes_of(agent.config, own)
         check_same(lanes.spaces, agent.spaces)
         return evaluate_lanes(agent, lanes, episodes, seed, stop)
-    finally:
-        if own is not env:
-            own.close()
 
 
 def evaluate_lanes(

@@ -90,6 +90,9 @@ class RunFolder:
             raise UsageError(f"{path} holds several seeds; give one of them, such as {members[0].parent}")
         if not (path / "config.json").is_file():
             raise UsageError(f"{path} is not the folder of a run; give one that `rucksac train` wrote")
+        for entry in path.iterdir():
+            if entry.is_symlink():  # it could lead what is written here to files elsewhere
+                raise UsageError(f"{entry} is a link, but a run folder holds none; put what it leads to in its place")
         return cls(path)
 
     def write_config(self, environment: str | None, recipe: str, config: Config, derived: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rucksac.config import Config
 from rucksac.errors import UsageError
-from rucksac.training.checkpoint import examine
+from rucksac.training.checkpoint import examine, obstacle
 from rucksac.training.folder import RunFolder
 
 
@@ -36,7 +36,7 @@ def info(run: Path) -> dict[str, Any]:
         "env_steps": env_steps,
         "finished": env_steps >= config.steps,
         "whole": all(each["problem"] is None for each in checkpoints),
-        "resumable": bool(whole) or not checkpoints,
+        "obstacle": obstacle(run, config),
         "training_process": folder.occupant(),
         "checkpoints": checkpoints,
         "bytes": _size(run.rglob("*")),

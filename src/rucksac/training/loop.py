@@ -97,7 +97,11 @@ def run(
         else:
             actions = agent.act(rollout.obs)
         lap("act")
-        transitions, finished, lost = rollout.step(actions)
+        try:
+            transitions, finished, lost = rollout.step(actions)
+        except UsageError:
+            save()
+            raise
         lap("environment")
         if lost:
             training.close_episodes(lost)

@@ -2,7 +2,8 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from rucksac.training.evaluate import Evaluation, evaluate_lanes
 from rucksac.training.files import Beginning
 from rucksac.training.folder import RunFolder, path_of, threads_of
 from rucksac.training.parts import Progress, Training
-from rucksac.training.record import CsvRecorder, Recorders, evaluation_at
+from rucksac.training.record import CsvRecorder, Recorder, Recorders, evaluation_at
 from rucksac.training.stopping import StopRequest, stop_on_signals
 
 WORTH_A_THREAD = 1_500_000  # multiply-adds; measured in docs/performance.md
@@ -146,7 +147,9 @@ class _Run:
     """One run from its first environment to its summary."""
 
     def __init__(self, plan: Plan, path: Path | None, console: Console | None) -> None:
-        self.plan, self.config, self.path, self.console = plan, plan.config, path, console
+        self.plan, self.config, self.console = plan, plan.config, console
+        self.path = path and path.absolute()  # an environment may change the current folder
+        self.shown_path = path
         self.saved = True  # whether the last attempt to save went well
         self.threads = plan.threads or plan.config.threads or threads_for(plan.config)
 
@@ -155,12 +158,12 @@ class _Run:
         lap = loop.Stopwatch(progress.seconds).lap
         with ExitStack() as cleanup:
             stop = cleanup.enter_context(stop_on_signals())
-            lanes, judging = open_lanes(self.plan.env, self.config, cleanup, self._say)
+            lanes, judging = open_lanes(self.plan.env, self.config, cleanup, self._warn)
             cleanup.enter_context(computing(self.threads))
             agent = build(self.config, lanes.spaces, self.plan.policy, self.plan.critic)
             self.replay_bytes = _require_memory(agent)
             training = prepare(agent, lanes, progress)
-            folder = self._folder(resuming, cleanup)
+            folder = self._folder(resuming, training, cleanup)
             self.checkpoints = Checkpoints(self.path, self.config.keep) if self.path else None
             kept: dict[str, Beginning] | None = None
             notes: list[str] = []
@@ -168,12 +171,12 @@ class _Run:
                 kept, notes = self.checkpoints.restore(training)
                 if progress.env_steps >= self.config.steps + self.config.envs:
                     raise UsageError(
-                        f"{self.path} has {progress.env_steps:,} steps behind it, but --steps is "
+                        f"{self.shown_path} has {progress.env_steps:,} steps behind it, but --steps is "
                         f"{self.config.steps:,}; give more"
                     )
             else:
                 if self.path and (self.path / "replay").exists() and not (self.path / "checkpoints").exists():
-                    raise UsageError(f"{self.path} has lost its checkpoints; put them back, or train anew elsewhere")
+                    raise UsageError(f"{self.shown_path} lost its checkpoints; put them back, or train anew elsewhere")
                 training.rollout.start()
             if folder:
                 derived = {"target_entropy": agent.algorithm.target_entropy, "threads": self.threads}
@@ -190,34 +193,47 @@ class _Run:
                 compiles = self.config.compile != "never" and progress.env_steps < self.config.steps
                 self.console.start(self._opening(agent, training), compiles)
                 recorder.add(self.console)
-                recorder.add(Watchdog(self.config.gamma, _largest_reward(agent, training.replay), self.console.note))
-            self._say(*notes)
+            recorder.add(Watchdog(self.config.gamma, _largest_reward(agent, training.replay), self._warn))
+            for note in notes:
+                self._warn(note)
             lap("start")
             if why_not := compile_agent(agent):
                 self._say(f"The gradient step runs uncompiled, slower: {why_not}.")
             lap("compile")
             stop.graceful = True
-            loop.run(
-                training,
-                lambda: self._evaluate(training, judging, stop),
-                recorder,
-                lambda: self._save(training),
-                stop,
-                lambda batch: divergence(agent, batch, progress.env_steps, self.path),
-                lap,
-            )
+            self._train(training, judging, recorder, stop, lap)
         summary = {**_summary(training, stop), "saved": self.saved}
         if folder:
             with self._saving("summary.json"):
                 folder.write_summary(summary)
         return Result(agent, summary, stop)
 
-    def _folder(self, resuming: bool, cleanup: ExitStack) -> RunFolder | None:
+    def _train(
+        self, training: Training, judging: Lanes, recorder: Recorder, stop: StopRequest, lap: Callable[[str], None]
+    ) -> None:
+        try:
+            loop.run(
+                training,
+                lambda: self._evaluate(training, judging, stop),
+                recorder,
+                lambda: self._save(training),
+                stop,
+                lambda batch: divergence(training.agent, batch, training.progress.env_steps, self.path),
+                lap,
+            )
+        except UsageError as error:
+            when = f" This was at environment step {training.progress.env_steps:,}"
+            saved = self.checkpoints and self.checkpoints.exist()
+            go_on = f"; what came before is saved, and rucksac resume {self.shown_path} goes on" if saved else ""
+            error.args = (f"{error}.{when}{go_on}",)
+            raise
+
+    def _folder(self, resuming: bool, training: Training, cleanup: ExitStack) -> RunFolder | None:
         if not self.path:
             return None
         folder = RunFolder.open(self.path) if resuming else RunFolder.create(self.path)
         if not resuming:
-            cleanup.callback(folder.discard)
+            cleanup.callback(lambda: None if training.progress.env_steps else folder.discard())
         cleanup.enter_context(folder.alone())
         return folder
 
@@ -254,20 +270,26 @@ class _Run:
     def _cannot_write(self, what: str, error: OSError) -> None:
         """Stop the run, or say so and let it go on, as the settings have it."""
         text = (
-            f"{what} could not be written to {self.path} ({error.strerror}); the last checkpoint there stays as it is"
+            f"{what} could not be written to {self.shown_path} ({error.strerror}); checkpoints there stay as they are"
         )
         if self.config.if_saving_fails == "stop":
             raise TrainingStopped(f"{text}. Make room and resume, or use --if-saving-fails continue") from error
-        self._say(f"{text[0].upper()}{text[1:]}; the run goes on.")
+        self._warn(f"{text if '.' in what else text[0].upper() + text[1:]}; the run goes on.")
 
-    def _say(self, *texts: str) -> None:
-        for text in texts:
-            if self.console:
-                self.console.note(text)
+    def _say(self, text: str) -> None:
+        if self.console:
+            self.console.note(text)
+
+    def _warn(self, text: str) -> None:
+        """Say what a person must know of this run, and keep it in its folder for whoever was not there to read it."""
+        self._say(text)
+        if self.path and self.path.is_dir():
+            with suppress(OSError), (self.path / "warnings.txt").open("a") as file:
+                file.write(f"{datetime.now().isoformat(' ', 'seconds')} {text}\n")
 
     def _opening(self, agent: Agent, training: Training) -> str:
         config, spaces, done = self.config, agent.spaces, training.progress.env_steps
-        where = f"; writing to {self.path}" if self.path else ""
+        where = f"; writing to {self.shown_path}" if self.path else ""
         numbers = f"{count(spaces.obs_size, 'observation')}, {count(spaces.action_size, 'action')}"
         environments = count(config.envs, "environment")
         if config.workers:
