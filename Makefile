@@ -30,7 +30,10 @@ bench: .venv/ready  ## the figures in benchmarks/results
 	$(BIN)/python benchmarks/parts.py
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/environments.py
+	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/pendulum.py
+	$(BIN)/python benchmarks/learning.py
 
 docs: .venv/ready  ## check the links and code references in the documentation
 	$(BIN)/python -m pytest tests/test_documentation.py
