@@ -433,3 +433,13 @@ def test_another_environment_in_config_json_is_not_blamed_on_the_checkpoints(run
         UsageError, match=r"made for an environment with observation shape \[3\], but this one has \[2\]"
     ):
         resume_run(plan, run, None)
+
+
+def test_other_versions_are_told(run):
+    config = json.loads((run / "config.json").read_text())
+    config["versions"]["torch"] = "1.0"
+    (run / "config.json").write_text(json.dumps(config))
+    resume_run(plan_of(run, steps=STEPS + 5), run, None)
+    assert f"torch was 1.0 and is {torch.__version__}" in (run / "warnings.txt").read_text()
+    resume_run(plan_of(run, steps=STEPS + 10), run, None)
+    assert (run / "warnings.txt").read_text().count("torch was") == 1

@@ -14,6 +14,7 @@ from typing import Any
 
 from rucksac.config import Config
 from rucksac.errors import UsageError
+from rucksac.text import printable
 
 try:
     import fcntl
@@ -108,6 +109,14 @@ class RunFolder:
                 "machine": {"system": platform.platform(), "processor": processor(), "cpus": os.cpu_count()},
             },
         )
+
+    def changed_versions(self) -> str:
+        """Return in words which packages are not those that config.json names; nothing when all are."""
+        before, now = self.read_config().get("versions"), versions()
+        if not isinstance(before, dict):
+            return ""
+        different = [name for name in now if name != "rucksac" and before.get(name, now[name]) != now[name]]
+        return ", ".join(f"{name} was {printable(str(before[name]))} and is {now[name]}" for name in different)
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write summary.json."""

@@ -178,6 +178,8 @@ class _Run:
                 if self.path and (self.path / "replay").exists() and not (self.path / "checkpoints").exists():
                     raise UsageError(f"{self.shown_path} lost its checkpoints; put them back, or train anew elsewhere")
                 training.rollout.start()
+            if folder and resuming and (changed := folder.changed_versions()):
+                notes.append(f"{changed}: from here on the run may not be the one it would have been.")
             if folder:
                 derived = {"target_entropy": agent.algorithm.target_entropy, "threads": self.threads}
                 name = self.plan.env if isinstance(self.plan.env, str) else None
