@@ -8,8 +8,9 @@ import numpy as np
 from gymnasium import spaces as kinds
 
 from rucksac.environments.choices import Choices
+from rucksac.environments.kinds import Actions, Observations
 from rucksac.environments.observations import Composite
-from rucksac.environments.spaces import Actions, Continuous, Numbers, Observations, Spaces
+from rucksac.environments.spaces import Continuous, Numbers, Spaces
 from rucksac.errors import UsageError
 
 LARGEST_OBSERVATION = 10_000_000  # numbers

@@ -5,39 +5,15 @@ One affine map per action dimension, here and nowhere else. O is the flat observ
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, SupportsFloat
+from typing import Any, NamedTuple, SupportsFloat
 
 import gymnasium
 import numpy as np
 
+from rucksac.environments.kinds import Actions, Observations
 from rucksac.errors import ANYTHING, UsageError, environment_failed
 
 LARGEST_REWARD = 3e38  # what float32 can hold
-
-
-class Observations(Protocol):
-    """A kind of observations: how the environment's become rows of numbers."""
-
-    @property
-    def size(self) -> int:
-        """Return O."""
-
-    def flatten(self, obs: Any) -> np.ndarray:
-        """Return one observation as numbers (O,); raise `UsageError` when it does not fit."""
-
-
-class Actions(Protocol):
-    """A kind of actions: how the agent's (..., A) become the environment's."""
-
-    @property
-    def size(self) -> int:
-        """Return A."""
-
-    def to_env(self, action: np.ndarray) -> np.ndarray:
-        """Map actions (..., A) to the environment's shape and type."""
-
-    def random(self, generator: np.random.Generator, count: int) -> np.ndarray:
-        """Return `count` uniformly random actions, (count, A) float32."""
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from rucksac.environments.kinds import Observations
 from rucksac.environments.rollout import Doors, Lanes, Rollout, Transition
-from rucksac.environments.spaces import Observations, Stepped, finite_reward
+from rucksac.environments.spaces import Stepped, finite_reward
 from rucksac.errors import UsageError
 from rucksac.normalisation import Moments
 from rucksac.streams import Stream, generator
