@@ -5,6 +5,7 @@ One affine map per action dimension, here and nowhere else. O is the flat observ
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, SupportsFloat
 
 import gymnasium
@@ -14,6 +15,8 @@ from rucksac.environments.kinds import Actions, Observations
 from rucksac.errors import ANYTHING, UsageError, environment_failed
 
 LARGEST_REWARD = 3e38  # what float32 can hold
+STEP_GIVES = ("obs", "reward", "terminated", "truncated", "info")
+TRUTH_VALUES = (bool, np.bool_, int, np.integer)
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,11 @@ class Continuous:
     low: np.ndarray  # (A,) float64, environment units
     high: np.ndarray  # (A,)
 
+    @cached_property
+    def half_range(self) -> np.ndarray:
+        """Return how much of the environment's units one unit of the cube is, (A,)."""
+        return 0.5 * (self.high - self.low)
+
     @property
     def size(self) -> int:
         """Return A, the number of dimensions."""
@@ -57,10 +65,10 @@ class Continuous:
 
     def to_env(self, action: np.ndarray) -> np.ndarray:
         """Map actions (..., A) in [-1, 1] to the environment's bounds, shape (..., *shape) and type."""
-        scaled = self.low + (action.astype(np.float64) + 1.0) * (0.5 * (self.high - self.low))
+        scaled = self.low + (action.astype(np.float64) + 1.0) * self.half_range
         if self.dtype.kind in "iub":
             scaled = np.rint(scaled)
-        scaled = np.clip(scaled, self.low, self.high).astype(self.dtype)
+        scaled = np.minimum(np.maximum(scaled, self.low), self.high).astype(self.dtype)
         return scaled.reshape((*action.shape[:-1], *self.shape))
 
     def random(self, generator: np.random.Generator, count: int) -> np.ndarray:
@@ -116,7 +124,7 @@ class Door:
             answer = self.env.reset(seed=seed)
         except ANYTHING as error:
             raise environment_failed("reset", error) from error
-        return self.spaces.flatten(_parts("reset", answer, "obs, info")[0])
+        return self.spaces.flatten(_parts("reset", answer, ("obs", "info"))[0])
 
     def step(self, action: np.ndarray) -> Stepped:
         """Act as the agent does, (A,)."""
@@ -124,7 +132,7 @@ class Door:
             answer = self.env.step(self.spaces.actions.to_env(action))
         except ANYTHING as error:
             raise environment_failed("step", error) from error
-        obs, reward, terminated, truncated, _ = _parts("step", answer, "obs, reward, terminated, truncated, info")
+        obs, reward, terminated, truncated, _ = _parts("step", answer, STEP_GIVES)
         final, cut = truth("terminated", terminated), truth("truncated", truncated)
         return Stepped(self.spaces.flatten(obs), finite_reward(reward), final, cut and not final)
 
@@ -140,7 +148,7 @@ class Door:
 
 def finite_reward(reward: Any) -> float:
     """Return the reward as a number; raise `UsageError` when it is none that learning can use."""
-    if np.ndim(reward) > 0 or not isinstance(reward, SupportsFloat):
+    if not isinstance(reward, float) and (np.ndim(reward) > 0 or not isinstance(reward, SupportsFloat)):
         raise UsageError(
             f"the environment gave the reward {reward!r} of type {type(reward).__name__}, but must give a plain "
             "number; correct the environment"
@@ -156,7 +164,7 @@ def finite_reward(reward: Any) -> float:
 
 def truth(name: str, value: Any) -> bool:
     """Return whether `terminated` or `truncated` is true; raise `UsageError` when it is neither true nor false."""
-    if not isinstance(value, bool | np.bool_ | int | np.integer):
+    if not isinstance(value, TRUTH_VALUES):
         raise UsageError(
             f"the environment gave {name} = {value!r} of type {type(value).__name__}, but must give True or False; "
             "correct the environment"
@@ -164,11 +172,11 @@ def truth(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def _parts(method: str, answer: Any, wanted: str) -> Any:
-    if not isinstance(answer, tuple) or len(answer) != len(wanted.split(",")):
+def _parts(method: str, answer: Any, wanted: tuple[str, ...]) -> Any:
+    if not isinstance(answer, tuple) or len(answer) != len(wanted):
         what = f"{len(answer)} values" if isinstance(answer, tuple) else type(answer).__name__
         raise UsageError(
-            f"the environment's {method} returned {what}, but must return ({wanted}) as Gymnasium has it; "
-            "correct the environment, or wrap an old one with shimmy"
+            f"the environment's {method} returned {what}, but must return ({', '.join(wanted)}) as Gymnasium "
+            "has it; correct the environment, or wrap an old one with shimmy"
         )
     return answer
