@@ -8,9 +8,10 @@ import gymnasium
 from gymnasium.vector import VectorEnv
 
 from rucksac.config import Config
+from rucksac.environments.lanes import Lanes
 from rucksac.environments.making import Env, EnvSource, closed_at_last, make
 from rucksac.environments.reading import check_same, spaces_of
-from rucksac.environments.rollout import Doors, Lanes
+from rucksac.environments.rollout import Doors
 from rucksac.environments.spaces import Door
 from rucksac.environments.vector import VectorLanes
 from rucksac.environments.workers import Faults, Workers

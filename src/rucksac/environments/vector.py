@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import iterate
 
-from rucksac.environments.rollout import Began, Lost
+from rucksac.environments.lanes import Began, Lost
 from rucksac.environments.spaces import Spaces, Stepped, finite_reward
 from rucksac.errors import ANYTHING, UsageError, environment_failed
 

@@ -23,9 +23,9 @@ import cloudpickle
 import numpy as np
 
 from rucksac.config import Config
+from rucksac.environments.lanes import Began, Lost
 from rucksac.environments.making import EnvSource, make_one, name_of
 from rucksac.environments.reading import check_same, from_json, spaces_of, to_json
-from rucksac.environments.rollout import Began, Lost
 from rucksac.environments.spaces import Door, Spaces, Stepped
 from rucksac.errors import EnvironmentFailed, UsageError
 

@@ -12,10 +12,11 @@ from gymnasium.wrappers import TimeLimit
 
 from rucksac.compilation import compiler
 from rucksac.config import Config
+from rucksac.environments.lanes import Lanes
 from rucksac.environments.making import Env, EnvSource, closed_at_last, make
 from rucksac.environments.opening import lanes_of
 from rucksac.environments.reading import spaces_of
-from rucksac.environments.rollout import Doors, Lanes
+from rucksac.environments.rollout import Doors
 from rucksac.environments.spaces import Spaces
 from rucksac.errors import UsageError
 from rucksac.resources import available_memory, available_threads

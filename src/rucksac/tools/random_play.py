@@ -14,7 +14,8 @@ import gymnasium
 import numpy as np
 
 from rucksac.environments.kinds import Observations
-from rucksac.environments.rollout import Doors, Lanes, Rollout, Transition
+from rucksac.environments.lanes import Lanes
+from rucksac.environments.rollout import Doors, Rollout, Transition
 from rucksac.environments.spaces import Stepped, finite_reward
 from rucksac.errors import UsageError
 from rucksac.normalisation import Moments

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from rucksac.agent import Agent
+from rucksac.environments.lanes import Began, Lanes, Lost
 from rucksac.environments.making import Env, EnvSource, closed_at_last, make
 from rucksac.environments.opening import lanes_of
 from rucksac.environments.reading import check_same
-from rucksac.environments.rollout import Began, Episode, Lanes, Lost
+from rucksac.environments.rollout import Episode
 from rucksac.errors import UsageError
 from rucksac.stats import Summary, summarise
 

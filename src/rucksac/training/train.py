@@ -15,9 +15,10 @@ from rucksac.algorithm.recipes import recipe as find_recipe
 from rucksac.building import build, compile_agent
 from rucksac.compilation import computing
 from rucksac.config import Config, with_settings
+from rucksac.environments.lanes import Lanes
 from rucksac.environments.making import EnvSource, name_of
 from rucksac.environments.opening import open_lanes
-from rucksac.environments.rollout import Lanes, Rollout
+from rucksac.environments.rollout import Rollout
 from rucksac.errors import TrainingStopped, UsageError
 from rucksac.experience.replay import Replay
 from rucksac.experience.sampling import UniformSampler
