@@ -68,6 +68,12 @@ class Counter(World):
         return self.seen(), float(self.steps), even and self.steps == 3, not even and self.steps == 4, {}
 
 
+class OutOfStep(Counter):
+    """A counter that begins with the episode of 4 steps, so that beside the other it does not end at the same time."""
+
+    episodes = 0
+
+
 class Bandit(World):
     """One step; the reward is alpha log p(a), so that the best soft policy has density p, and V = 0."""
 

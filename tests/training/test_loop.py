@@ -17,7 +17,7 @@ from rucksac.resources import available_threads
 from rucksac.training.agent_file import tensors_of
 from rucksac.training.loop import crossed
 from rucksac.training.train import Plan, plan_of, resume_run, threads_for, train_run
-from tests.worlds import Counter, Failing, Faulty, Forever, OnlyInWorkers, World
+from tests.worlds import Counter, Failing, Faulty, Forever, OnlyInWorkers, OutOfStep, World
 
 SMALL = {
     "warmup": 20, "batch_size": 16, "hidden": (16,), "compile": "never", "threads": 1, "log_every": 10,
@@ -293,13 +293,14 @@ def test_gradient_steps_count_transitions_whatever_the_number_of_environments(se
         assert result.summary["grad_steps"] == int(0.5 * (140 - first + envs))
 
 
-def test_resets_that_take_a_step_are_no_transitions():
+def test_resets_that_take_a_step_are_no_transitions(trained):
     def source():
-        return SyncVectorEnv([Counter] * 3, autoreset_mode=AutoresetMode.NEXT_STEP)
+        return SyncVectorEnv([Counter, OutOfStep, Counter], autoreset_mode=AutoresetMode.NEXT_STEP)
 
-    result = train_run(Plan(source, config(envs=3, steps=120), "sac"), None, None)
-    assert result.summary["env_steps"] == 120
-    assert result.summary["episodes"] == 33  # 11 in each environment, of 3 and 4 steps in turn
+    summary = train_run(Plan(source, config(envs=3, steps=120), "sac"), None, None).summary
+    assert 120 <= summary["env_steps"] <= 122
+    assert len(trained[0].replay) == summary["env_steps"]
+    assert summary["grad_steps"] == pytest.approx(summary["env_steps"] - 20, abs=3)
 
 
 def test_a_failed_environment_closes_its_episode_in_the_replay_memory(tmp_path, trained):

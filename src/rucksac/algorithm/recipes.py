@@ -68,8 +68,8 @@ RECIPES: dict[str, Recipe] = {
 
 def recipe(name: str) -> Recipe:
     """Return the recipe of that name; raise `UsageError` naming the nearest when there is none."""
-    if name not in RECIPES:
-        near = difflib.get_close_matches(name, RECIPES, n=1)
+    if not isinstance(name, str) or name not in RECIPES:
+        near = difflib.get_close_matches(str(name), RECIPES, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise UsageError(f"there is no recipe {name!r}; {hint}the recipes are {', '.join(RECIPES)}")
     return RECIPES[name]

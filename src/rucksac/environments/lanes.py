@@ -22,7 +22,6 @@ class Lanes(Protocol):
 
     spaces: Spaces
     seeded: bool  # whether every episode starts from the seed given to `reset`
-    repeatable: bool  # whether an episode can be played again
 
     def __len__(self) -> int: ...
 
@@ -33,7 +32,15 @@ class Lanes(Protocol):
         """Act once in every lane, actions (E, A)."""
 
     def play(self, lane: int, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:
-        """Start an episode in one lane and take the actions (n, A) until it ends; return what was seen."""
+        """Start an episode in one lane and take the actions (n, A) until it ends; return what was seen.
+
+        Where that cannot be done it is `nothing_played`.
+        """
 
     def close(self) -> None:
         """End all environments."""
+
+
+def nothing_played(spaces: Spaces) -> tuple[np.ndarray, list[Stepped]]:
+    """Return an episode that is like no other, as NaN equals nothing."""
+    return np.full(spaces.obs_size, np.nan, np.float32), []

@@ -1,7 +1,7 @@
 """From what a person names to an environment: an id or a function; unknown names get the nearest ones."""
 
 import difflib
-import importlib
+import importlib.util
 import re
 import warnings
 from collections.abc import Callable, Iterator

@@ -11,8 +11,6 @@ def reenact(rollout: Rollout, lane: int, obs: np.ndarray, reward: np.ndarray) ->
     obs (n, O) and reward (n,) are what was seen before and after each of the last n actions. When the environment
     answers otherwise, or cannot be started from a seed, it is left where it is.
     """
-    if not rollout.lanes.repeatable:
-        return False
     actions = rollout.actions[lane]
     first, steps = rollout.lanes.play(lane, rollout.seeds[lane], np.array(actions))
     if len(steps) < len(actions) or any(step.terminated or step.truncated for step in steps):

@@ -13,15 +13,13 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import iterate
 
-from rucksac.environments.lanes import Began, Lost
-from rucksac.environments.spaces import Spaces, Stepped, finite_reward
+from rucksac.environments.lanes import Began, Lost, nothing_played
+from rucksac.environments.spaces import Spaces, Stepped, finite_reward, truth
 from rucksac.errors import ANYTHING, UsageError, environment_failed
 
 
 class VectorLanes:
     """The environments of one `VectorEnv`, which steps all of them or none."""
-
-    repeatable = False
 
     def __init__(self, envs: VectorEnv, spaces: Spaces) -> None:
         self.envs, self.spaces = envs, spaces
@@ -33,7 +31,7 @@ class VectorLanes:
                 "gymnasium.vector.AutoresetMode"
             ) from None
         self.seeded = self.mode is AutoresetMode.DISABLED
-        self._first: list[np.ndarray] = []  # by lane, what `reset` returns; empty before the first one
+        self._first: list[np.ndarray] = []  # by lane, what `reset` returns
         self._ended = np.zeros(envs.num_envs, bool)
 
     def __len__(self) -> int:
@@ -42,11 +40,12 @@ class VectorLanes:
     def reset(self, seeds: dict[int, int]) -> dict[int, np.ndarray]:
         """Return the first observations (O,) of the next episodes in these lanes.
 
-        Where lanes begin anew by themselves, seeds count at the very first reset only, and in the mode of the next step
-        what is returned is the last observation, which stands until the lane has `Began`.
+        Where lanes begin anew by themselves, seeds count only when all lanes are named, and in the mode of the next
+        step what is returned for some is the last observation, which stands until the lane has `Began`.
         """
-        if not self._first:
+        if len(seeds) == len(self):
             self._first = self._flat(self._call("reset", seed=[seeds[lane] for lane in range(len(self))])[0])
+            self._ended[:] = False
         elif self.mode is AutoresetMode.DISABLED:
             mask = np.array([lane in seeds for lane in range(len(self))])
             given = [seeds.get(lane) for lane in range(len(self))]
@@ -67,15 +66,13 @@ class VectorLanes:
                 continue
             if self._ended[lane] and self.mode is AutoresetMode.SAME_STEP:
                 next_obs[lane] = self.spaces.flatten(infos["final_obs"][lane])
-            final = bool(terminated[lane])
-            outcomes.append(
-                Stepped(next_obs[lane], finite_reward(rewards[lane]), final, bool(truncated[lane]) and not final)
-            )
+            final, cut = truth("terminated", terminated[lane]), truth("truncated", truncated[lane])
+            outcomes.append(Stepped(next_obs[lane], finite_reward(rewards[lane]), final, cut and not final))
         return outcomes
 
-    def play(self, lane: int, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:
-        """Not possible, as one lane cannot be stepped alone."""
-        raise NotImplementedError
+    def play(self, lane: int, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:  # noqa: ARG002
+        """See `Lanes`; one lane cannot be stepped alone, so nothing is played."""
+        return nothing_played(self.spaces)
 
     def close(self) -> None:
         """End all environments."""

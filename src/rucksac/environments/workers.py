@@ -23,11 +23,11 @@ import cloudpickle
 import numpy as np
 
 from rucksac.config import Config
-from rucksac.environments.lanes import Began, Lost
+from rucksac.environments.lanes import Began, Lost, nothing_played
 from rucksac.environments.making import EnvSource, make_one, name_of
 from rucksac.environments.reading import check_same, from_json, spaces_of, to_json
 from rucksac.environments.spaces import Door, Spaces, Stepped
-from rucksac.errors import EnvironmentFailed, UsageError
+from rucksac.errors import ANYTHING, EnvironmentFailed, UsageError
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 SECONDS_TO_START, SECONDS_TO_END, SECONDS_TO_DIE, SECONDS_BETWEEN_LOOKS = 60.0, 5.0, 2.0, 1.0
@@ -96,8 +96,9 @@ class Worker:
             start_new_session=True,  # Ctrl-C is for the parent, which ends its workers itself
         )
         theirs.close()
-        self._connection.send_bytes(self._setup)
-        self._connection.send((self.lanes, self._shared))
+        with contextlib.suppress(OSError):  # it has died, which `answer` finds out
+            self._connection.send_bytes(self._setup)
+            self._connection.send((self.lanes, self._shared))
 
     def ask(self, *message: Any) -> None:
         """Send a request; `answer` has what comes of it."""
@@ -138,7 +139,7 @@ class Workers:
     An environment that raises, dies or hangs is made anew, at most `config.restarts` times in all.
     """
 
-    seeded = repeatable = True
+    seeded = True
 
     def __init__(self, source: EnvSource, config: Config, faults: Faults) -> None:
         if os.name == "nt":
@@ -157,12 +158,12 @@ class Workers:
         self._workers = [Worker(share, setup, self._file.fileno(), config.env_timeout) for share in shares]
         try:
             found = [self._spaces_in(worker) for worker in self._workers]
-        except UsageError:
+            for other in found:
+                check_same(other, found[0])
+        except BaseException:
             self.close()
             raise
         self.spaces = found[0]
-        for other in found:
-            check_same(other, self.spaces)
         self._rows = shared_rows(self._file.fileno(), config.envs, self.spaces)
 
     def __len__(self) -> int:
@@ -189,8 +190,7 @@ class Workers:
 
     def play(self, lane: int, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:
         """See `Lanes`; an environment that fails has played nothing."""
-        nothing: tuple[np.ndarray, list[Stepped]] = np.full(self.spaces.obs_size, np.nan), []
-        played = self._ask("play", {lane: (seed, actions)}).get(lane, nothing)
+        played = self._ask("play", {lane: (seed, actions)}).get(lane) or nothing_played(self.spaces)
         self._under_way.add(lane)
         return played
 
@@ -237,8 +237,10 @@ class Workers:
         self._count(fault, worker.lanes)
         worker.end()
         worker.start()
-        if isinstance(another := worker.answer(SECONDS_TO_START), Fault):
-            self._replace(worker, another)
+        if isinstance(answer := worker.answer(SECONDS_TO_START), Fault):
+            self._replace(worker, answer)
+        else:
+            check_same(from_json(answer), self.spaces)
 
     def _renew(self, worker: Worker, lane: int, fault: Fault) -> None:
         """Let the worker make one environment anew."""
@@ -266,7 +268,7 @@ def serve(connection_fileno: int) -> None:
 
     def renew(lane: int) -> None:
         if lane in doors:
-            with contextlib.suppress(Exception):  # it has failed already
+            with contextlib.suppress(*ANYTHING):  # it has failed already
                 doors[lane].env.close()
         env = make_one(source, config)
         door = Door(env, spaces_of(env, config.action_low, config.action_high))
@@ -307,7 +309,8 @@ def serve(connection_fileno: int) -> None:
         pass
     finally:
         for door in doors.values():
-            door.env.close()
+            with contextlib.suppress(*ANYTHING):  # nobody is left to be told
+                door.env.close()
 
 
 def _end_with(parent: int) -> None:

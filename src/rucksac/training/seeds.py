@@ -22,7 +22,7 @@ from rich.live import Live
 from rich.table import Table
 
 from rucksac.config import Config, with_settings
-from rucksac.environments.making import make
+from rucksac.environments.making import closed_at_last, make
 from rucksac.environments.reading import spaces_of
 from rucksac.errors import UsageError
 from rucksac.experience.replay import Replay
@@ -57,11 +57,8 @@ def is_group(folder: Path) -> bool:
 
 def prepare_group(env: str, config: Config, recipe: str, folder: Path, seeds: list[int]) -> None:
     """Make a folder for each seed; raise `UsageError` when the environment or the memory does not allow the run."""
-    probe = make(env, config)
-    try:
+    with closed_at_last(make(env, config)) as probe:
         spaces = spaces_of(probe, config.action_low, config.action_high)
-    finally:
-        probe.close()
     threads = config.threads or 1
     needed = Replay.bytes_for(config.buffer_size, spaces.obs_size, spaces.action_size) * _at_once(threads)
     if (free := available_memory()) is not None and needed > free:

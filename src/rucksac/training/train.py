@@ -226,7 +226,7 @@ class _Run:
             )
         except UsageError as error:
             when = f" This was at environment step {training.progress.env_steps:,}"
-            saved = self.checkpoints and self.checkpoints.exist()
+            saved = self.saved and self.checkpoints and self.checkpoints.exist()
             go_on = f"; what came before is saved, and rucksac resume {self.shown_path} goes on" if saved else ""
             error.args = (f"{error}.{when}{go_on}",)
             raise
