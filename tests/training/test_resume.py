@@ -26,7 +26,7 @@ from rucksac.training.console import Console
 from rucksac.training.parts import Progress
 from rucksac.training.train import Plan, plan_of, resume_run, train_run
 from tests.training.test_loop import config
-from tests.worlds import Counter, World
+from tests.worlds import Counter, OutOfStep, World
 
 HALFWAY, END = 140, 240
 
@@ -177,7 +177,7 @@ def test_an_environment_that_does_not_repeat_itself_gets_its_episode_closed_and_
 
 def test_a_vector_env_goes_on_with_new_episodes_and_the_user_is_told(tmp_path, trained):
     def source():
-        return SyncVectorEnv([Counter, Counter], autoreset_mode=AutoresetMode.SAME_STEP)
+        return SyncVectorEnv([Counter, OutOfStep], autoreset_mode=AutoresetMode.SAME_STEP)
 
     train_run(plan(source, steps=90, envs=2), tmp_path / "run", None)
     notes = []

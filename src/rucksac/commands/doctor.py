@@ -1,9 +1,7 @@
 """The command that examines: this machine, and an environment."""
 
-import contextlib
 import dataclasses
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -12,6 +10,7 @@ import tyro
 
 from rucksac.algorithm.recipes import recipe
 from rucksac.commands.parsing import Command, settings_of
+from rucksac.commands.quiet import aside
 from rucksac.config import Config, flag
 from rucksac.errors import UsageError
 
@@ -57,7 +56,7 @@ class Doctor(Command):
             print("\n".join(to_lines("This machine", machine)), end="\n\n", flush=True)
         environment = []
         if self.env is not None:
-            with contextlib.redirect_stdout(sys.stderr):  # what an environment prints is no part of the answer
+            with aside(True):  # what an environment prints is no part of the answer
                 environment = list(examine_environment(self.env, self.settings, self.play_steps, self.episodes))
         verdict = worst([*machine, *environment])
         if self.json:

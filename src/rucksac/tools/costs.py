@@ -1,6 +1,5 @@
 """What a run would cost on this machine: memory when everything is full, and time, step by step."""
 
-import itertools
 import math
 import time
 from collections.abc import Callable
@@ -9,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from rucksac.algorithm.cost import networks
 from rucksac.algorithm.update import Batch
 from rucksac.building import build, compile_agent
 from rucksac.compilation import computing
 from rucksac.config import Config
+from rucksac.environments.choices import Choices
 from rucksac.environments.spaces import Spaces
 from rucksac.experience.replay import Replay
 from rucksac.training.train import threads_for
@@ -37,10 +38,9 @@ def replay_bytes(config: Config, spaces: Spaces) -> int:
 
 
 def network_bytes(config: Config, spaces: Spaces) -> int:
-    """Return about what the networks take: values, both moments, the critics' targets, and all of it anew in a step."""
-    sizes = [spaces.obs_size + spaces.action_size, *config.hidden, 2 * spaces.action_size]
-    one = sum(before * after for before, after in itertools.pairwise(sizes))
-    return FLOAT * 2 * one * (3 + 4 * config.critics)
+    """Return about what the networks take: values, both moments, slow copies, and all of it anew in a step."""
+    described = networks(config, spaces.obs_size, spaces.action_size, isinstance(spaces.actions, Choices))
+    return 2 * FLOAT * 4 * sum(network.weights for network in described.values())
 
 
 def time_steps(config: Config, spaces: Spaces) -> StepCost:
@@ -69,7 +69,7 @@ def run_seconds(
     `environment` is in seconds per step, `episode_length` what an evaluation has to reckon with.
     """
     side_by_side = max(1, min(config.workers, processors))
-    updates = config.utd * max(0, config.steps - max(config.warmup, config.batch_size))
+    updates = config.utd * max(0, config.steps - max(config.first_update, config.batch_size))
     evaluations = math.ceil(config.steps / config.eval_every) * config.eval_episodes
     return {
         "environment": config.steps * environment / side_by_side,
