@@ -6,7 +6,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium
 from gymnasium.vector import VectorEnv
@@ -17,6 +17,7 @@ from rucksac.errors import ANYTHING, UsageError, environment_failed
 
 Env = gymnasium.Env | VectorEnv
 EnvSource = str | Callable[..., Env]
+AnyEnv = TypeVar("AnyEnv", gymnasium.Env, VectorEnv, Env)
 
 # Families whose ids are registered by gymnasium but whose simulator is an extra of it.
 EXTRAS = {
@@ -59,7 +60,7 @@ def make_one(source: EnvSource, config: Config, **kwargs: Any) -> gymnasium.Env:
 
 
 @contextmanager
-def closed_at_last(env: Env) -> Iterator[Env]:
+def closed_at_last(env: AnyEnv) -> Iterator[AnyEnv]:
     """Close the environment at the end; one that fails even then is warned of, as all it had to do is done."""
     try:
         yield env

@@ -11,7 +11,7 @@ import imageio_ffmpeg
 import numpy as np
 
 from rucksac.agent import Agent
-from rucksac.environments.making import make_one
+from rucksac.environments.making import closed_at_last, make_one
 from rucksac.environments.opening import lanes_of
 from rucksac.environments.reading import check_same
 from rucksac.errors import UsageError
@@ -125,29 +125,23 @@ def _rendering(agent: Agent, env_id: str, mode: str) -> Iterator[gymnasium.Env]:
     if not has_display():
         os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo draws without a display only when told how
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-    plain = make_one(env_id, agent.config)
-    modes = plain.metadata.get("render_modes", [])
-    plain.close()
+    with closed_at_last(make_one(env_id, agent.config)) as plain:
+        modes = plain.metadata.get("render_modes", [])
     if mode not in modes:
         raise UsageError(
             f"{env_id} cannot draw itself as {mode!r}; it offers {', '.join(modes) or 'no way of drawing'}"
         )
-    env = make_one(env_id, agent.config, render_mode=mode)
-    try:
-        check_same(lanes_of(agent.config, env).spaces, agent.spaces)
-        env.reset(seed=0)
-        env.render()
-    except UsageError:
-        env.close()
-        raise
-    except Exception as error:  # what a graphics stack raises has no common type
-        env.close()
-        raise UsageError(
-            f"{env_id} cannot be drawn here ({type(error).__name__}: {error}); install its renderer "
-            '(pip install "rucksac[classic,mujoco]") and, without a screen, a software one such as the '
-            "system packages libegl1 and libosmesa6"
-        ) from error
-    try:
+    with closed_at_last(make_one(env_id, agent.config, render_mode=mode)) as env:
+        try:
+            check_same(lanes_of(agent.config, env).spaces, agent.spaces)
+            env.reset(seed=0)
+            env.render()
+        except UsageError:
+            raise
+        except Exception as error:  # what a graphics stack raises has no common type
+            raise UsageError(
+                f"{env_id} cannot be drawn here ({type(error).__name__}: {error}); install its renderer "
+                '(pip install "rucksac[classic,mujoco]") and, without a screen, a software one such as the '
+                "system packages libegl1 and libosmesa6"
+            ) from error
         yield env
-    finally:
-        env.close()
