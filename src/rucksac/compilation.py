@@ -19,6 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rucksac import products
+from rucksac.resources import processor
+
 try:
     import fcntl
 except ImportError:  # not on Windows; there two processes may build the same file, one after the other replaces it
@@ -131,6 +134,15 @@ def _load_or_build(file: Path, graph: torch.fx.GraphModule, examples: list[Tenso
 
 
 def _build(graph: torch.fx.GraphModule, examples: list[Tensor], file: Path) -> None:
+    if products.onednn_is_faster():
+        try:
+            return _package(products.by_onednn(graph), examples, file)
+        except Exception as error:  # its inside changes from one PyTorch to the next
+            warnings.warn(f"large products stay with MKL, oneDNN cannot take them: {_first_line(error)}", stacklevel=2)
+    return _package(graph, examples, file)
+
+
+def _package(graph: torch.fx.GraphModule, examples: list[Tensor], file: Path) -> None:
     with tempfile.TemporaryDirectory(dir=file.parent, prefix="building-") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         exported = torch.export.export(graph, tuple(examples), strict=False)
@@ -146,7 +158,8 @@ def _digest(graph: torch.fx.GraphModule, examples: list[Tensor]) -> str:
         torch.get_num_threads(),
         torch.backends.cpu.get_cpu_capability(),
         platform.platform(),
-        platform.processor(),
+        processor(),
+        products.onednn_is_faster(),
         os.environ.get("CXX", ""),
     ]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]

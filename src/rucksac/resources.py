@@ -1,6 +1,7 @@
 """What this process may use of the machine: processors and memory, by its affinity and its control group's limits."""
 
 import os
+import platform
 from pathlib import Path
 
 CONTROL_GROUP = Path("/sys/fs/cgroup")
@@ -14,6 +15,17 @@ def available_threads() -> int:
         return max(1, min(processors, int(quota) // int(period)))
     except (OSError, ValueError):  # no control group, or no limit in it
         return processors
+
+
+def processor() -> str:
+    """Return the name of the processor."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
 
 
 def available_memory() -> int | None:

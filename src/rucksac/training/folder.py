@@ -14,6 +14,7 @@ from typing import Any
 
 from rucksac.config import Config
 from rucksac.errors import UsageError
+from rucksac.resources import processor
 from rucksac.text import printable
 
 try:
@@ -185,14 +186,3 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def processor() -> str:
-    """Return the name of the processor."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
