@@ -7,7 +7,6 @@ after the random warm-up and a stretch of learning, when all compilation is over
 """
 
 import csv
-import itertools
 import json
 import sys
 import tempfile
@@ -147,10 +146,25 @@ def rltools(work: Work) -> float:
 
 
 def matmul(work: Work) -> float:
-    """Return the gradient steps per second that the step's multiply-adds alone allow at this machine's matmul speed."""
+    """Return the gradient steps per second that the step's multiply-adds alone allow, by PyTorch's own product."""
+    import torch
+
+    return floor(work, torch.mm)
+
+
+def onednn(work: Work) -> float:
+    """Return the same by oneDNN's product."""
+    import torch
+
+    return floor(work, lambda left, right: torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], ""))
+
+
+def floor(work: Work, product) -> float:
     import statistics
 
     import torch
+
+    from rucksac.algorithm.cost import multiply_adds
 
     env = gymnasium.make(work.env)
     left, right = torch.randn(work.batch_size, work.hidden[0]), torch.randn(work.hidden[0], work.hidden[1])
@@ -158,27 +172,10 @@ def matmul(work: Work) -> float:
     for _ in range(150):
         begin = time.perf_counter()
         for _ in range(200):
-            left @ right
+            product(left, right)
         seconds.append((time.perf_counter() - begin) / 200)
     per_second = left.shape[0] * right.shape[0] * right.shape[1] / statistics.median(seconds[5:])
-    obs, action = env.observation_space.shape[0], env.action_space.shape[0]
-    return per_second / multiply_adds(obs, action, work.hidden, work.batch_size)
-
-
-def multiply_adds(obs: int, action: int, hidden: tuple[int, ...], batch_size: int) -> int:
-    """Count the multiply-adds of one gradient step in its matrix products."""
-
-    def forward(sizes):
-        return sum(a * b for a, b in itertools.pairwise(sizes))
-
-    policy, critic = [obs, *hidden, 2 * action], [obs + action, *hidden, 1]
-    # A backward pass costs one product for the weights and one for the inputs; the first layer's inputs need none,
-    # except the action's when the policy learns through the critics.
-    policy_step = 2 * forward(policy) + forward(policy[1:])
-    critic_step = 2 * forward(critic) + forward(critic[1:])
-    through_critic = forward(critic) + forward(critic[1:]) + action * hidden[0]
-    target = forward(policy) + 2 * forward(critic)
-    return batch_size * (target + 2 * critic_step + policy_step + 2 * through_critic)
+    return per_second / multiply_adds(settings(work), env.observation_space.shape[0], env.action_space.shape[0])
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ CASES = {
     "pendulum, 3 environments, bf16": "Pendulum-v1 --hidden 32 32 --envs 3 --precision bf16",
     "halfcheetah": "HalfCheetah-v5 --hidden 32",
     "halfcheetah, 2 environments, overwritten memory": "HalfCheetah-v5 --hidden 32 --envs 2 --buffer-size 300",
+    "halfcheetah, two layers of 256 on two threads": "HalfCheetah-v5 --threads 2 --batch-size 256 --warmup 256",
     "cartpole, 4 environments in 2 workers, normalised": (
         "CartPole-v1 --hidden 32 --envs 4 --workers 2 --normalise-observations --normalise-rewards"
     ),
@@ -100,7 +101,7 @@ def main() -> int:
     options = parser.parse_args()
     steps, rows = options.steps or max(1_600, 200 * options.kills), []
     for number, case in enumerate(options.cases):
-        flags = f"{CASES[case]} {OFTEN} --steps {steps} --eval-every {steps // 2}".split()
+        flags = f"{OFTEN} {CASES[case]} --steps {steps} --eval-every {steps // 2}".split()
         with tempfile.TemporaryDirectory() as folder:
             alone, killed = Path(folder) / "alone", Path(folder) / "killed"
             subprocess.run([*COMMAND, "train", *flags, "--run", alone, "--quiet"], check=True, env=os.environ)

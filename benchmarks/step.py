@@ -1,20 +1,24 @@
-"""The compiled gradient step alone: steps per second by network size and threads, beside the matmul floor.
+"""The compiled gradient step alone: by size and threads, and how it grows, beside the matmul floor of the same moment.
 
-    python benchmarks/step.py [--cases 64x64/100 ...]
+    python benchmarks/step.py [--series sizes width batch critics observations]
 
-A case is WIDTHxWIDTH.../BATCH, with 17 observations and 6 actions. Writes benchmarks/results/step.csv, a row per round.
+The floor is what the step's multiply-adds cost by PyTorch's own product or by oneDNN's, whichever is faster, of a batch
+and a hidden layer of 256. Writes benchmarks/results/step.csv, a row per round (series that are not measured keep
+theirs), and step.png.
 """
 
 import argparse
 import csv
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from contestant import multiply_adds
+from matplotlib.figure import Figure
 
+from rucksac.algorithm.cost import multiply_adds
 from rucksac.algorithm.update import Batch
 from rucksac.building import build, compile_agent
 from rucksac.compilation import computing
@@ -22,12 +26,26 @@ from rucksac.config import Config
 from rucksac.environments.spaces import Continuous, Numbers, Spaces
 from rucksac.resources import available_threads
 
-OBS, ACTION, ROUNDS, SECONDS = 17, 6, 7, 1.0
-CASES = ("64x64/100", "64x64x64/256", "128x128/128", "256x256/256")
+RESULTS = Path(__file__).parent / "results"
+ACTION, ROUNDS, SECONDS, WIDE = 6, 5, 0.6, 256
+COMMON = {"width": 256, "layers": 2, "batch": 256, "critics": 2, "observations": 17}
+SERIES = {
+    "width": (64, 128, 256, 512, 1024),
+    "batch": (32, 64, 128, 256, 512, 1024),
+    "critics": (1, 2, 5, 10),
+    "observations": (3, 17, 100, 348),
+}
+SIZES = [{"width": width, "layers": layers, "batch": batch} for width, layers, batch in (
+    (64, 2, 100), (64, 3, 256), (128, 2, 128), (256, 2, 256)
+)]  # fmt: skip
 
 
-def rates(function, count: int) -> list[float]:
+def rates(function: Callable[[], object]) -> list[float]:
     """Return calls per second in each round."""
+    begin = time.perf_counter()
+    for _ in range(20):
+        function()
+    count = max(20, int(20 * SECONDS / (time.perf_counter() - begin)))
     found = []
     for _ in range(ROUNDS):
         begin = time.perf_counter()
@@ -37,51 +55,76 @@ def rates(function, count: int) -> list[float]:
     return found
 
 
-def measure(case: str, threads: int) -> list[dict]:
-    """Return a row per round: steps per second, and the floor at the matmul speed of the same moment."""
-    widths, rows = case.split("/")
-    hidden, rows = tuple(map(int, widths.split("x"))), int(rows)
+def measure(series: str, threads: int, changes: dict[str, int]) -> list[dict]:
+    """Return a row per round: steps per second, and the floor."""
+    case = {**COMMON, **changes}
+    obs, rows = case["observations"], case["batch"]
+    config = Config(hidden=(case["width"],) * case["layers"], batch_size=rows, critics=case["critics"])
     actions = Continuous((ACTION,), np.dtype(np.float32), -np.ones(ACTION), np.ones(ACTION))
-    spaces = Spaces(Numbers((OBS,)), actions)
     with computing(threads):
-        agent = build(Config(hidden=hidden, batch_size=rows), spaces)
+        agent = build(config, Spaces(Numbers((obs,)), actions))
         assert compile_agent(agent) is None
         generator = torch.Generator().manual_seed(0)
-        obs, next_obs = torch.randn(2, rows, OBS, generator=generator)
+        before, after = torch.randn(2, rows, obs, generator=generator)
         action, reward = torch.rand(rows, ACTION, generator=generator), torch.randn(rows, generator=generator)
-        batch = Batch(obs, action, reward, torch.full((rows,), 0.99), next_obs)
-        left, right = torch.randn(rows, hidden[0]), torch.randn(hidden[0], hidden[0])
-        begin = time.perf_counter()
-        for _ in range(20):
-            agent.update(batch)
-        count = max(20, int(20 * SECONDS / (time.perf_counter() - begin)))
-        steps = rates(lambda: agent.update(batch), count)
-        matmuls = rates(lambda: left @ right, count * 10)
-    per_step = multiply_adds(OBS, ACTION, hidden, rows) / (rows * hidden[0] ** 2)
-    floor = statistics.median(matmuls) / per_step
-    print(f"{case:16} {threads} threads: {statistics.median(steps):8.0f} steps/s, floor {floor:8.0f}")
+        batch = Batch(before, action, reward, torch.full((rows,), 0.99), after)
+        left, right = torch.randn(2, WIDE, WIDE)
+        steps = rates(lambda: agent.update(batch))
+        products = [
+            statistics.median(rates(product))
+            for product in (
+                lambda: left @ right,
+                lambda: torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], ""),
+            )
+        ]
+    floor = max(products) * WIDE**3 / multiply_adds(config, obs, ACTION)
+    print(
+        f"{series:13} {threads} threads {case}: {statistics.median(steps):.0f} steps/s, floor {floor:.0f}", flush=True
+    )
     return [
-        {
-            "case": case,
-            "threads": threads,
-            "round": number,
-            "per_second": round(rate, 1),
-            "floor": round(floor / per_step, 1),
-        }
-        for number, (rate, floor) in enumerate(zip(steps, matmuls, strict=True))
-    ]
+        {"series": series, "threads": threads, **case, "round": number, "per_second": round(rate, 1),
+         "floor": round(floor, 1)} for number, rate in enumerate(steps)
+    ]  # fmt: skip
+
+
+def picture(rows: list[dict]) -> Figure:
+    """Draw the time of a step over each thing that makes it longer, and the floor."""
+    figure = Figure(figsize=(11, 3), layout="constrained")
+    for axes, series in zip(figure.subplots(1, len(SERIES)), SERIES, strict=True):
+        own = [row for row in rows if row["series"] == series]
+        values = sorted({int(row[series]) for row in own})
+        for key, style, label in (("per_second", "o-", "step"), ("floor", "k--", "matmul floor")):
+            rate = [statistics.median(float(row[key]) for row in own if int(row[series]) == at) for at in values]
+            axes.loglog(values, [1e3 / each for each in rate], style, label=label, markersize=4)
+        axes.set_xlabel(series)
+        axes.set_xticks(values, [str(value) for value in values])
+        axes.minorticks_off()
+        axes.grid(alpha=0.25)
+    figure.axes[0].set_ylabel("milliseconds, all threads")
+    figure.axes[0].legend(frameon=False)
+    return figure
 
 
 def main() -> None:
-    """Measure every case on one thread and on all."""
+    """Measure every series and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", nargs="+", default=list(CASES))
-    cases = parser.parse_args().cases
-    rows = [row for case in cases for threads in sorted({1, available_threads()}) for row in measure(case, threads)]
-    with (Path(__file__).parent / "results/step.csv").open("w", newline="") as stream:
+    parser.add_argument("--series", nargs="+", default=["sizes", *SERIES], choices=["sizes", *SERIES])
+    wanted, file, threads = parser.parse_args().series, RESULTS / "step.csv", available_threads()
+    rows = []
+    if file.exists():
+        with file.open(newline="") as stream:
+            rows = [row for row in csv.DictReader(stream) if row["series"] not in wanted]
+    for series in wanted:
+        if series == "sizes":
+            cases = [(each, size) for size in SIZES for each in sorted({1, threads})]
+        else:
+            cases = [(threads, {series: value}) for value in SERIES[series]]
+        rows += [row for each, changes in cases for row in measure(series, each, changes)]
+    with file.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+    picture(rows).savefig(RESULTS / "step.png", dpi=144)
 
 
 if __name__ == "__main__":

@@ -23,13 +23,14 @@ from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
 RESULTS, PEERS = HERE / "results", HERE / ".peers"
-OURS = ("rucksac", "rucksac_bf16", "rucksac_seeds", "matmul")
+OURS = ("rucksac", "rucksac_bf16", "rucksac_seeds", "matmul", "onednn")
 LIBRARIES = (*OURS, "rltools", "sbx", "stable_baselines3")
 WORKS = ("halfcheetah", "pendulum", "humanoid")
 NAMES = {
     "rucksac_bf16": "rucksac --precision bf16",
     "rucksac_seeds": "rucksac --seeds 1-2, both together",
-    "matmul": "matmul floor",
+    "matmul": "matmul floor, PyTorch's product",
+    "onednn": "matmul floor, oneDNN's product",
     "stable_baselines3": "Stable-Baselines3",
     "sbx": "SBX",
     "rltools": "RLtools",
