@@ -30,9 +30,10 @@ class Agent:
         self, config: Config, spaces: Spaces, algorithm: SAC, normaliser: Normaliser | None, default_networks: bool
     ) -> None:
         self.config, self.spaces, self.algorithm, self.normaliser = config, spaces, algorithm, normaliser
-        self.default_networks = default_networks
+        self.default_networks, self.device = default_networks, next(algorithm.policy.parameters()).device
         self.grad_steps = 0
-        self.state: State = algorithm.start(config.initial_alpha if config.alpha == "learned" else config.alpha)
+        with self.device:
+            self.state: State = algorithm.start(config.initial_alpha if config.alpha == "learned" else config.alpha)
         self._acting_noise = generator(config.seed, Stream.ACTING)
         self._update_noise = generator(config.seed, Stream.UPDATE)
         self._state_leaves, self._state_tree = pytree.tree_flatten(self.state)
@@ -61,8 +62,9 @@ class Agent:
             actions = self.act_function(self.act_arguments(obs, noise)).numpy()[:count]
         else:
             with torch.inference_mode():
-                output = self.algorithm.policy(torch.from_numpy(obs))
-                actions = self.algorithm.acting.sample(output, torch.from_numpy(noise)).numpy()
+                obs_there, noise_there = (torch.from_numpy(array).to(self.device) for array in (obs, noise))
+                output = self.algorithm.policy(obs_there)
+                actions = self.algorithm.acting.sample(output, noise_there).cpu().numpy()
         if not np.isfinite(actions).all():
             raise TrainingStopped("the policy's action is not finite: learning diverged; a smaller --lr usually helps")
         return actions

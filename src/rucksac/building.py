@@ -16,8 +16,9 @@ from rucksac.algorithm.networks import MLP, Critics, Dense
 from rucksac.algorithm.policies import SquashedGaussian
 from rucksac.algorithm.state_value import StateValue
 from rucksac.algorithm.update import SAC, Batch, Distribution
-from rucksac.compilation import CompilerMissing, compile_ahead
+from rucksac.compilation import Compiled, CompilerMissing, TensorFunction, compile_ahead
 from rucksac.config import Config
+from rucksac.device import PROCESSOR, carried, recorded
 from rucksac.environments.choices import Choices
 from rucksac.environments.spaces import Spaces
 from rucksac.errors import UsageError
@@ -25,8 +26,14 @@ from rucksac.normalisation import Normaliser
 from rucksac.streams import Stream, integer
 
 
-def build(config: Config, spaces: Spaces, policy: nn.Module | None = None, critic: nn.Module | None = None) -> Agent:
-    """Return a fresh agent.
+def build(
+    config: Config,
+    spaces: Spaces,
+    policy: nn.Module | None = None,
+    critic: nn.Module | None = None,
+    device: torch.device = PROCESSOR,
+) -> Agent:
+    """Return a fresh agent on `device`.
 
     `policy` and `critic` may be your own modules: policy (B, O) -> (B, 2A), or (B, A) for a deterministic one, critic
     (B, O), (B, A) -> (N, B); for discrete actions policy (B, O) -> (B, A), critic (B, O) -> (N, B, A). They are trained
@@ -62,6 +69,9 @@ def build(config: Config, spaces: Spaces, policy: nn.Module | None = None, criti
         _check("critic", critic, (obs,), (config.critics, 3, action_size))
     else:
         _check("critic", critic, (obs, action), (config.critics, 3))
+    for network in (policy, critic, value.network if value else None):
+        if network:
+            network.to(device)
     algorithm = SAC(
         policy=policy.requires_grad_(False),
         critic=critic.requires_grad_(False),
@@ -77,7 +87,12 @@ def build(config: Config, spaces: Spaces, policy: nn.Module | None = None, criti
     if config.normalise_observations or config.normalise_rewards or config.reward_scale != 1.0:
         what = config.normalise_observations, config.normalise_rewards, config.reward_scale
         normaliser = Normaliser(obs_size, config.envs, config.gamma, *what)
-    return Agent(config, spaces, algorithm, normaliser, default_networks)
+    agent = Agent(config, spaces, algorithm, normaliser, default_networks)
+    if device.type != "cpu":
+        agent.step_function, agent.critic_step_function = (
+            carried(function, device) for function in (agent.step_function, agent.critic_step_function)
+        )
+    return agent
 
 
 def compile_agent(agent: Agent, only_cached: bool = False) -> str | None:
@@ -92,14 +107,23 @@ def compile_agent(agent: Agent, only_cached: bool = False) -> str | None:
     batch = Batch(*map(torch.zeros, ((rows, obs), (rows, action), (rows,), (rows,), (rows, obs))))
     some = agent.act_arguments(*(np.zeros((envs, size), np.float32) for size in (obs, action)))
     try:
-        agent.act_function = compile_ahead(agent.act_in_order, some, only_cached)
-        agent.step_function = compile_ahead(agent.step_in_place, agent.step_arguments(batch), only_cached)
+        agent.act_function = _native(agent.act_in_order, some, agent.device, only_cached)
+        agent.step_function = _native(agent.step_in_place, agent.step_arguments(batch), agent.device, only_cached)
         if agent.config.policy_delay > 1:
             critic_step = functools.partial(agent.step_in_place, improve=False)
-            agent.critic_step_function = compile_ahead(critic_step, agent.step_arguments(batch), only_cached)
+            agent.critic_step_function = _native(critic_step, agent.step_arguments(batch), agent.device, only_cached)
     except CompilerMissing as error:
         return str(error)
     return None
+
+
+def _native(
+    function: TensorFunction, arguments: list[torch.Tensor], device: torch.device, only_cached: bool
+) -> Compiled:
+    if device.type == "cpu":
+        return compile_ahead(function, arguments, only_cached)
+    there = [argument.to(device) for argument in arguments]
+    return recorded(compile_ahead(function, there, only_cached), there, device)
 
 
 def _distributions(config: Config, spaces: Spaces) -> tuple[Distribution, Distribution, Distribution]:

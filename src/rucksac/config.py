@@ -16,6 +16,7 @@ Activation = Literal["relu", "tanh", "elu", "silu", "gelu"]
 Initialisation = Literal["default", "xavier"]
 Precision = Literal["fp32", "bf16"]
 Compile = Literal["auto", "never"]
+Device = Literal["cpu", "cuda", "auto"]
 PolicyQ = Literal["smallest", "first"]
 Saving = Literal["stop", "continue"]
 
@@ -110,6 +111,8 @@ class Config:
     """Precision inside matrix products; values are stored in fp32 either way."""
     compile: Compile = "auto"
     """Compile the gradient step when a C++ compiler is there, or never."""
+    device: Device = "cpu"
+    """Where networks learn: the processor, a card with CUDA (never tried yet), or auto, the card where there is one."""
     threads: int | None = None
     """Threads for the gradient step; if not given, one for small networks, else all processors it may use."""
     log_every: int = 500
@@ -299,6 +302,7 @@ _RULES: dict[str, Rule] = {
     "utd": _between(1e-6, 1e3),
     "precision": _choice(Precision),
     "compile": _choice(Compile),
+    "device": _choice(Device),
     "threads": _or(None, _whole(1, 1024)),
     "log_every": _whole(1),
     "eval_every": _whole(1),

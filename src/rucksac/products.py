@@ -39,7 +39,8 @@ def _is_large(node: Any) -> bool:
     if node.target not in (_MATRICES, _STACKS):
         return False
     left, right = (of.meta["val"] for of in node.args)
-    return left.dtype == torch.float32 and left.shape[-2] * left.shape[-1] * right.shape[-1] >= ENOUGH
+    by_mkl = left.dtype == torch.float32 and left.device.type == "cpu"
+    return by_mkl and left.shape[-2] * left.shape[-1] * right.shape[-1] >= ENOUGH
 
 
 def _replacement(node: Any, product: Any) -> Node:

@@ -95,7 +95,7 @@ def _memory() -> Finding:
 
 def _graphics_card() -> Finding:
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    says = ", ".join(names) or "none that this PyTorch can use"
+    says = f"{', '.join(names)}; --device cuda learns there" if names else "none that this PyTorch can use"
     return Finding("graphics card", f"{says}; none is needed, as training runs on the processor", {"names": names})
 
 

@@ -15,6 +15,7 @@ from rucksac.algorithm.recipes import recipe as find_recipe
 from rucksac.building import build, compile_agent
 from rucksac.compilation import computing
 from rucksac.config import Config, with_settings
+from rucksac.device import chosen
 from rucksac.environments.lanes import Lanes
 from rucksac.environments.making import EnvSource, name_of
 from rucksac.environments.opening import open_lanes
@@ -161,7 +162,7 @@ class _Run:
             stop = cleanup.enter_context(stop_on_signals())
             lanes, judging = open_lanes(self.plan.env, self.config, cleanup, self._warn)
             cleanup.enter_context(computing(self.threads))
-            agent = build(self.config, lanes.spaces, self.plan.policy, self.plan.critic)
+            agent = build(self.config, lanes.spaces, self.plan.policy, self.plan.critic, chosen(self.config.device))
             self.replay_bytes = _require_memory(agent)
             training = prepare(agent, lanes, progress)
             folder = self._folder(resuming, training, cleanup)
