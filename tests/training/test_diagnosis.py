@@ -12,7 +12,7 @@ from tests.worlds import World
 
 
 def row(**values):
-    return {"env_steps": 1_000, "q": 0.0, "alpha": 1.0, "entropy": -1.0, **values}
+    return {"env_steps": 1_000, "episodes": 3, "q": 0.0, "alpha": 1.0, "entropy": -1.0, **values}
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def said():
 
 
 def test_q_beyond_what_rewards_allow_is_told_once(said):
-    watchdog = Watchdog(0.9, lambda: 2.0, said.append)
+    watchdog = Watchdog(0.9, 1, lambda: 2.0, said.append)
     watchdog.metrics(row(q=29.0))
     watchdog.metrics(row(q=-300.0))
     assert said == []  # at most (2 + 1 * 1) / (1 - 0.9) = 30, and ten times that is still let pass
@@ -34,7 +34,7 @@ def test_q_beyond_what_rewards_allow_is_told_once(said):
 
 
 def test_an_alpha_that_drowns_the_rewards_is_told_once(said):
-    watchdog = Watchdog(0.9, lambda: 0.5, said.append)
+    watchdog = Watchdog(0.9, 1, lambda: 0.5, said.append)
     watchdog.metrics(row(alpha=60.0))  # so from the beginning, and perhaps on its way down
     watchdog.metrics(row(alpha=599.0))
     assert said == []
@@ -43,6 +43,18 @@ def test_an_alpha_that_drowns_the_rewards_is_told_once(said):
     assert len(said) == 1
     assert "alpha has grown to 601" in said[0]
     assert "--target-entropy" in said[0]
+
+
+def test_episodes_that_do_not_end_are_told_once_each_environment_has_had_its_time(said):
+    watchdog = Watchdog(0.9, 4, lambda: 2.0, said.append)
+    for steps, episodes in ((5_000, 0), (19_999, 0), (30_000, 1)):
+        watchdog.metrics(row(env_steps=steps, episodes=episodes))
+    assert said == []
+    watchdog.metrics(row(env_steps=20_000, episodes=0))
+    watchdog.metrics(row(env_steps=30_000, episodes=0))
+    (text,) = said
+    assert "no episode has ended after 20,000 steps" in text
+    assert "--time-limit 1000" in text
 
 
 def test_a_real_run_whose_alpha_explodes_is_told(said):

@@ -13,6 +13,7 @@ from rucksac.training.record import Row
 TOO_FAR = 10.0  # times the largest value that rewards and entropy can add up to
 TOO_HOT = 100.0  # times the largest reward, per nat
 GROWN = 10.0  # times its first value
+PATIENCE = 5_000  # steps of each environment without the end of an episode
 
 
 def first_not_finite(agent: Agent, batch: Batch) -> str:
@@ -43,8 +44,10 @@ def divergence(agent: Agent, batch: Batch, env_steps: int, folder: Path | None) 
 class Watchdog:
     """A `Recorder` that says once when Q or alpha leave what the rewards can explain."""
 
-    def __init__(self, gamma: float, largest_reward: Callable[[], float], say: Callable[[str], None]) -> None:
-        self._gamma, self._largest_reward, self._say = gamma, largest_reward, say
+    def __init__(
+        self, gamma: float, envs: int, largest_reward: Callable[[], float], say: Callable[[str], None]
+    ) -> None:
+        self._gamma, self._envs, self._largest_reward, self._say = gamma, envs, largest_reward, say
         self._said: set[str] = set()
         self._first_alpha: float | None = None
 
@@ -65,6 +68,13 @@ class Watchdog:
                 f"alpha has grown to {row['alpha']:.3g} at step {row['env_steps']:,}, more than {TOO_HOT:g} times the "
                 f"largest reward ({reward:.3g}), as entropy {row['entropy']:.2f} stays below its target; rewards "
                 "hardly count any more, and a lower --target-entropy or a fixed --alpha usually helps.",
+            )
+
+        if row["episodes"] == 0 and row["env_steps"] >= PATIENCE * self._envs:
+            self._once(
+                "endless",
+                f"no episode has ended after {row['env_steps']:,} steps; evaluations wait for whole episodes, so if the "
+                "environment never ends by itself, give it a limit, such as --time-limit 1000.",
             )
 
     def episode(self, row: Row) -> None:

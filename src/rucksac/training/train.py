@@ -197,7 +197,9 @@ class _Run:
                 compiles = self.config.compile != "never" and progress.env_steps < self.config.steps
                 self.console.start(self._opening(agent, training), compiles)
                 recorder.add(self.console)
-            recorder.add(Watchdog(self.config.gamma, _largest_reward(agent, training.replay), self._warn))
+            recorder.add(
+                Watchdog(self.config.gamma, self.config.envs, _largest_reward(agent, training.replay), self._warn)
+            )
             for note in notes:
                 self._warn(note)
             lap("start")
