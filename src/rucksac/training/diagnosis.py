@@ -73,7 +73,7 @@ class Watchdog:
         if row["episodes"] == 0 and row["env_steps"] >= PATIENCE * self._envs:
             self._once(
                 "endless",
-                f"no episode has ended after {row['env_steps']:,} steps; evaluations wait for whole episodes, so if the "
+                f"no episode has ended after {row['env_steps']:,} steps, and evaluations wait for whole ones; if the "
                 "environment never ends by itself, give it a limit, such as --time-limit 1000.",
             )
 
