@@ -75,7 +75,12 @@ def rucksac(env: str, case: Case) -> float:
         rollout = Rollout(lanes, 1)
         rollout.start()
         actions = random_actions(case.envs, lanes.spaces.action_size)
-        return rate(lambda: rollout.step(actions), case.envs)
+
+        def step() -> None:
+            rollout.step(actions)
+            rollout.begin_anew()
+
+        return rate(step, case.envs)
 
 
 def stable_baselines3(env: str, case: Case) -> float:

@@ -115,7 +115,6 @@ def main() -> None:
                 print(
                     f"{case + 1} cases, {refused} refused, slowest {slowest:.2f} s, peak memory {peak} MiB", flush=True
                 )
-        lanes.close()
 
 
 if __name__ == "__main__":

@@ -57,7 +57,6 @@ def main() -> None:
             extra = round(peak_mib() - before, 1)
             rows.append({"save": number, "what": what, "milliseconds": round(milliseconds, 1), "extra_mib": extra})
             print(rows[-1], flush=True)
-    lanes.close()
     with (Path(__file__).parent / "results/saving.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
         writer.writeheader()

@@ -50,6 +50,11 @@ class Agent:
         """Return the temperature in use."""
         return self.state.alpha.item()
 
+    @property
+    def acting_noise(self) -> np.random.Generator:
+        """Return the stream of random numbers behind `act`."""
+        return self._acting_noise
+
     def act(self, obs: np.ndarray, deterministic: bool = False) -> np.ndarray:
         """Return actions (E, A) in [-1, 1] for flat observations (E, O): samples, or the policy's mean actions."""
         count, shape = len(obs), (len(obs), self.spaces.action_size)
@@ -62,9 +67,7 @@ class Agent:
             actions = self.act_function(self.act_arguments(obs, noise)).numpy()[:count]
         else:
             with torch.inference_mode():
-                obs_there, noise_there = (torch.from_numpy(array).to(self.device) for array in (obs, noise))
-                output = self.algorithm.policy(obs_there)
-                actions = self.algorithm.acting.sample(output, noise_there).cpu().numpy()
+                actions = self.act_in_order(*self.act_arguments(obs, noise)).cpu().numpy()
         if not np.isfinite(actions).all():
             raise TrainingStopped("the policy's action is not finite: learning diverged; a smaller --lr usually helps")
         return actions
@@ -104,7 +107,7 @@ class Agent:
 
     def act_arguments(self, obs: np.ndarray, noise: np.ndarray) -> list[Tensor]:
         """Return what `act_in_order` takes, for observations (E, O) and noise (E, A)."""
-        return [*self._policy_leaves, torch.from_numpy(obs), torch.from_numpy(noise)]
+        return [*self._policy_leaves, *(torch.from_numpy(array).to(self.device) for array in (obs, noise))]
 
     def act_in_order(self, *tensors: Tensor) -> Tensor:
         """Return actions (E, A): `SAC.act` with all it needs as one list of tensors."""

@@ -38,6 +38,7 @@ def play(lanes, steps, seed=1):
         actions = generator.uniform(-1, 1, (len(lanes), lanes.spaces.action_size)).astype(np.float32)
         for found, new in zip((transitions, episodes, lost), rollout.step(actions), strict=True):
             found += new
+        rollout.begin_anew()
     return transitions, episodes, lost
 
 
@@ -46,8 +47,8 @@ def play(lanes, steps, seed=1):
 def test_a_vector_env_gives_true_transitions_in_every_autoreset_mode(kind, mode):
     steps = 21
     envs = kind([Counter, OutOfStep, Counter], autoreset_mode=mode)
-    with contextlib.closing(lanes_of(Config(), envs)) as lanes:
-        transitions, episodes, _ = play(lanes, steps)
+    with contextlib.closing(envs):
+        transitions, episodes, _ = play(lanes_of(Config(), envs), steps)
     for lane in range(3):
         own = [t for t in transitions if t.lane == lane]
         for t in own:

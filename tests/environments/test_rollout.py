@@ -22,6 +22,7 @@ def test_transitions_never_join_two_episodes_and_returns_are_counted(lanes):
     transitions, episodes = [], []
     for _ in range(21):  # three rounds of an episode of 3 and one of 4
         new, finished, _ = rollout.step(np.zeros((lanes, 1), np.float32))
+        rollout.begin_anew()
         transitions += new
         episodes += finished
     for lane in range(lanes):
@@ -57,6 +58,7 @@ def test_every_episode_has_a_seed_of_its_own_and_equal_runs_have_equal_seeds():
         rollout = rollout_of(*envs, seed=seed)
         for _ in range(5):
             rollout.step(np.zeros((2, 1), np.float32))
+            rollout.begin_anew()
         return envs[0].seeds + envs[1].seeds
 
     assert seeds(1) == seeds(1)
@@ -81,6 +83,7 @@ def test_an_environment_that_breaks_its_word_is_named_as_the_cause(fault, says):
     with pytest.raises(UsageError, match=says):
         for _ in range(4):
             rollout.step(np.zeros((1, 1), np.float32))
+            rollout.begin_anew()
 
 
 def test_unknown_environments_get_the_nearest_names():

@@ -197,6 +197,40 @@ def test_an_environment_made_by_a_function_is_needed_again(tmp_path):
     assert rucksac.resume(tmp_path / "run", env=Counter, steps=60).grad_steps == 41
 
 
+@pytest.mark.parametrize("where", ["reset", "step"])
+def test_an_environment_that_fails_midway_costs_nothing(tmp_path, trained, where):
+    calls = {"reset": 0, "step": 0}
+    failing = {"reset": 8, "step": 53}
+
+    class Fragile(World):
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            self.called("reset")
+            return self.seen(), {}
+
+        def seen(self):
+            return self.np_random.normal(size=1).astype(np.float32)
+
+        def step(self, action):
+            self.called("step")
+            self.steps += 1
+            return self.seen(), float(action[0]), False, self.steps == 9, {}
+
+        def called(self, what):
+            calls[what] += 1
+            if what == where and calls[what] == failing[what]:
+                raise RuntimeError("the simulator ran out of licences")
+
+    run, settings = tmp_path / "run", {"eval_every": END}
+    with pytest.raises(UsageError, match="ran out of licences.*rucksac resume"):
+        train_run(plan(Fragile, **settings), run, None)
+    resume_run(plan_of(run, env=Fragile), run, None)
+    train_run(plan(Fragile, **settings), tmp_path / "whole", None)
+    resumed, whole = trained[-2:]
+    assert set(differences(whole, resumed)) <= {"training.progress.saved"}
+    assert logs(run) == logs(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("setting", ["stop", "continue"])
 def test_a_full_disk_keeps_the_last_checkpoint_and_does_as_configured(tmp_path, setting):
     """A limit on the size of files makes the system itself refuse to write on, between steps 100 and 150."""

@@ -37,9 +37,6 @@ class Lanes(Protocol):
         Where that cannot be done it is `nothing_played`.
         """
 
-    def close(self) -> None:
-        """End all environments."""
-
 
 def nothing_played(spaces: Spaces) -> tuple[np.ndarray, list[Stepped]]:
     """Return an episode that is like no other, as NaN equals nothing."""

@@ -32,11 +32,6 @@ class Doors:
         """See `Lanes`."""
         return self.doors[lane].play(seed, actions)
 
-    def close(self) -> None:
-        """See `Lanes`."""
-        for door in self.doors:
-            door.env.close()
-
 
 class Transition(NamedTuple):
     """One step of the environment in `lane`; obs and next_obs (O,), action (A,) of the agent, reward as given."""
@@ -69,14 +64,18 @@ class Rollout:
         self.started, self.seeds, self.lengths = ([0] * len(lanes) for _ in range(3))
         self.returns = [0.0] * len(lanes)
         self.actions: list[list[np.ndarray]] = [[] for _ in range(len(lanes))]  # of the open episode, to re-enact it
+        self.over: list[int] = []  # lanes whose next episode is to be begun
 
     def start(self) -> None:
         """Begin the first episode in every lane."""
         self.begin(*range(len(self.lanes)))
 
     def step(self, actions: np.ndarray) -> tuple[list[Transition], list[Episode], list[int]]:
-        """Act once in every lane, actions (E, A); return transitions, episodes that ended, lanes that lost theirs."""
-        transitions, finished, lost, over = [], [], [], []
+        """Act once in every lane, actions (E, A); return transitions, episodes that ended, lanes that lost theirs.
+
+        `begin_anew` comes before the next step, and after the transitions are in safety: a reset may fail.
+        """
+        transitions, finished, lost = [], [], []
         for lane, outcome in enumerate(self.lanes.step(actions)):
             if isinstance(outcome, Stepped):
                 next_obs, reward, terminated, truncated = outcome
@@ -90,20 +89,30 @@ class Rollout:
                     finished.append(
                         Episode(self.seeds[lane] if self.lanes.seeded else -1, self.returns[lane], self.lengths[lane])
                     )
-                    over.append(lane)
+                    self.over.append(lane)
             elif isinstance(outcome, Began):
                 self.obs[lane] = outcome.obs
             else:
                 lost.append(lane)
-        if over or lost:
-            self.begin(*over, *lost)
+        self.over += lost
         return transitions, finished, lost
+
+    def begin_anew(self) -> None:
+        """Start the next episode where the last step ended or lost one."""
+        if self.over:
+            self.begin(*self.over)
+            self.over = []
 
     def begin(self, *lanes: int) -> None:
         """Start the next episode in these lanes."""
+        seeds = {lane: self.next_seed(lane) for lane in lanes}
+        begun = self.lanes.reset(seeds)
         for lane in lanes:
-            self.seeds[lane] = integer(self.seed, Stream.EPISODE, lane, self.started[lane])
+            self.seeds[lane], self.returns[lane], self.lengths[lane], self.actions[lane] = seeds[lane], 0.0, 0, []
             self.started[lane] += 1
-            self.returns[lane], self.lengths[lane], self.actions[lane] = 0.0, 0, []
-        for lane, obs in self.lanes.reset({lane: self.seeds[lane] for lane in lanes}).items():
+        for lane, obs in begun.items():
             self.obs[lane] = obs
+
+    def next_seed(self, lane: int) -> int:
+        """Return the seed of the next episode in this lane."""
+        return integer(self.seed, Stream.EPISODE, lane, self.started[lane])

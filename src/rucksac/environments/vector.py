@@ -74,10 +74,6 @@ class VectorLanes:
         """See `Lanes`; one lane cannot be stepped alone, so nothing is played."""
         return nothing_played(self.spaces)
 
-    def close(self) -> None:
-        """End all environments."""
-        self.envs.close()
-
     def _flat(self, obs: Any) -> list[np.ndarray]:
         return [self.spaces.flatten(each) for each in iterate(self.envs.observation_space, obs)]
 

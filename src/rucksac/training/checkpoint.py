@@ -271,6 +271,9 @@ class Checkpoints:
 
     def _reenact(self, training: Training, lane: int) -> bool:
         rollout, replay = training.rollout, training.replay
+        if rollout.lengths[lane] and not replay.in_episode[lane]:  # it ended, but the next one could not be begun
+            rollout.begin(lane)
+            return True
         episode = segments.latest(replay, lane, rollout.lengths[lane])
         return reenact(rollout, lane, episode["obs"], episode["reward"])
 

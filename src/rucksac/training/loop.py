@@ -45,7 +45,8 @@ def run(
 
     `save` is called whenever a checkpoint is due and once at the end; whatever a stop leaves undone is the first thing
     that is done when the run goes on. Raises `TrainingStopped` with what `examine` says of the batch when a metric is
-    no longer finite; the last checkpoint is then the one from before. `lap` takes the time of each phase.
+    no longer finite; the last checkpoint is then the one from before. Raises `UsageError` when an environment fails;
+    what came before may then be saved. `lap` takes the time of each phase.
     """
     agent, rollout, replay, progress = training.agent, training.rollout, training.replay, training.progress
     config = agent.config
@@ -77,9 +78,6 @@ def run(
                 progress.evaluation = evaluate().episodes
             except EvaluationStopped:
                 continue
-            except UsageError:  # the environment failed; what was learned must not be lost with it
-                save()
-                raise
             progress.evaluated = env_steps
             rows = [episode_row(env_steps, number, each) for number, each in enumerate(progress.evaluation)]
             recorder.evaluation(rows)
@@ -92,15 +90,15 @@ def run(
         if ending:
             return
 
-        if env_steps < config.warmup:
-            actions = agent.spaces.actions.random(training.warmup, config.envs)
-        else:
-            actions = agent.act(rollout.obs)
+        at_random = env_steps < config.warmup
+        stream = training.warmup if at_random else agent.acting_noise
+        before = stream.bit_generator.state
+        actions = agent.spaces.actions.random(stream, config.envs) if at_random else agent.act(rollout.obs)
         lap("act")
         try:
             transitions, finished, lost = rollout.step(actions)
-        except UsageError:
-            save()
+        except UsageError:  # a run that goes on takes this step again, with the same actions
+            stream.bit_generator.state = before
             raise
         lap("environment")
         if lost:
@@ -117,3 +115,5 @@ def run(
         if progress.env_steps >= first_update and len(replay) > config.batch_size:
             progress.owed += config.utd * len(transitions)
         lap("record")
+        rollout.begin_anew()
+        lap("environment")

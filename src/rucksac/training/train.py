@@ -228,6 +228,8 @@ class _Run:
                 lap,
             )
         except UsageError as error:
+            if self.saved:  # the environment failed, not the disk; what was learned must not be lost with it
+                self._save(training)
             when = f" This was at environment step {training.progress.env_steps:,}"
             saved = self.saved and self.checkpoints and self.checkpoints.exist()
             go_on = f"; what came before is saved, and rucksac resume {self.shown_path} goes on" if saved else ""
