@@ -170,7 +170,7 @@ def test_recipes_are_listed_with_their_sources_and_explained_one_by_one():
     assert json.loads(rucksac("recipes", "--json").stdout)["notebook"]["settings"]["hidden"] == [64, 64, 64]
     lines = [line.split() for line in rucksac("recipes", "sac-v1").stdout.splitlines()]
     assert lines[1] == ["Source:", "arXiv", "1801.01290"]
-    assert lines[3:] == [
+    assert lines[3:8] == [
         ["setting", "sac-v1", "sac"], ["--steps", "1,000,000", "20,000"], ["--value-network", "yes", "no"],
         ["--reward-scale", "5", "1"], ["--alpha", "1", "learned"],
     ]  # fmt: skip
@@ -192,7 +192,7 @@ def test_settings_override_those_of_a_recipe(tmp_path):
     assert summary["grad_steps"] == 261
     done = rucksac("train", "Pendulum-v1", "--recipe", "td3", "--value-network", "--run", tmp_path / "other")
     assert done.returncode == 2
-    assert "--target-policy would do nothing; leave one of them out" in done.stderr
+    assert "--target-policy would do nothing; give --no-target-policy or --no-value-network" in done.stderr
 
 
 def test_settings_come_from_recipe_then_file_then_flags(tmp_path):

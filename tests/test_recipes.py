@@ -9,6 +9,10 @@ import torch
 from rucksac.algorithm.recipes import RECIPES
 from rucksac.algorithm.update import METRICS
 from rucksac.building import build, compile_agent
+from rucksac.commands.parsing import parse
+from rucksac.commands.training import Train
+from rucksac.errors import UsageError
+from rucksac.tools.recipes import as_json, explanation
 from rucksac.training.agent_file import tensors_of
 from rucksac.training.parts import Progress, mean_metrics
 from rucksac.training.train import Plan, plan_of, resume_run, train_run
@@ -54,6 +58,31 @@ SOURCES = {
         "target_policy": True, "warmup": 0, "buffer_size": 1_000_000,
     },
 }  # fmt: skip
+
+
+def test_an_explanation_names_what_differs_and_leaves_out_what_has_no_effect():
+    td3, pranz24 = (as_json(name) for name in ("td3", "pranz24"))
+    assert td3["differences"]["target_noise"] == (0.2, "unused")
+    assert td3["differences"]["alpha"] == ("unused", "learned")
+    assert "target_noise" not in pranz24["differences"]
+    assert pranz24["differences"]["alpha"] == (0.2, "learned")
+    assert as_json()["td3"] == td3
+    assert "Variant --deterministic-policy: its other policy" in explanation("pranz24")
+    with pytest.raises(UsageError, match="no recipe 'TD3'; did you mean 'td3'"):
+        as_json("TD3")
+
+
+@pytest.mark.parametrize(("name", "flags"), [(name, flags) for name in RECIPES for flags, _ in RECIPES[name].variants])
+def test_every_variant_changes_its_recipe(name, flags):
+    train = parse("train", Train, ["Pendulum-v1", "--recipe", name, *flags.split()])
+    assert isinstance(train, Train)
+    assert train.settings != RECIPES[name].config
+
+
+def test_a_setting_of_the_temperature_without_one_that_is_learned_is_refused():
+    for setting in ("target_entropy", "initial_alpha"):
+        with pytest.raises(UsageError, match=f"--{setting.replace('_', '-')} would do nothing; .* --alpha learned"):
+            dataclasses.replace(RECIPES["spinningup"].config, **{setting: 0.5})
 
 
 def test_the_recipes_are_what_their_sources_say():

@@ -10,7 +10,7 @@ from torch import nn
 from rucksac.agent import Agent
 from rucksac.algorithm import equations
 from rucksac.algorithm.categorical import Categorical
-from rucksac.algorithm.deterministic import Deterministic, first
+from rucksac.algorithm.deterministic import Deterministic
 from rucksac.algorithm.initialisation import initialise
 from rucksac.algorithm.networks import MLP, Critics, Dense
 from rucksac.algorithm.policies import SquashedGaussian
@@ -81,7 +81,7 @@ def build(
         improvement=improvement,
         value=value,
         targets=("value",) if value else ("critic", "policy") if config.target_policy else ("critic",),
-        policy_q=first if config.policy_q == "first" else equations.pessimistic,
+        policy_q=equations.first if config.policy_q == "first" else equations.pessimistic,
     )
     normaliser = None
     if config.normalise_observations or config.normalise_rewards or config.reward_scale != 1.0:
@@ -133,7 +133,8 @@ def _distributions(config: Config, spaces: Spaces) -> tuple[Distribution, Distri
         return (Categorical,) * 3 if discrete else (SquashedGaussian,) * 3
     if discrete:
         raise UsageError(
-            f"--deterministic-policy is for continuous actions, but here are {spaces.action_size} choices; leave it out"
+            f"a deterministic policy is for continuous actions, but here are {spaces.action_size} choices; give "
+            "--no-deterministic-policy, or another recipe"
         )
     acting, evaluation, improvement = (
         Deterministic(noise, config.noise_clip)

@@ -148,12 +148,18 @@ class Config:
         if self.deterministic_policy and self.target_entropy is not None:
             raise UsageError(
                 "a deterministic policy has no entropy that could reach --target-entropy "
-                f"{self.target_entropy:g}; leave one of them out"
+                f"{self.target_entropy:g}; leave that out, or give --no-deterministic-policy"
+            )
+        if self.alpha != "learned" and (self.target_entropy is not None or self.initial_alpha != 1.0):
+            name = "initial-alpha" if self.target_entropy is None else "target-entropy"
+            raise UsageError(
+                f"--alpha is fixed at {self.alpha:g}, so --{name} would do nothing; leave that out, or give "
+                "--alpha learned"
             )
         if self.value_network and self.target_policy:
             raise UsageError(
                 "with --value-network no action is chosen for the next states, so --target-policy would do nothing; "
-                "leave one of them out"
+                "give --no-target-policy or --no-value-network"
             )
         if self.workers > self.envs:
             raise UsageError(

@@ -153,7 +153,7 @@ PAIRS = [
 
 def refusal(settings, discrete):
     if settings.get("value_network") and settings.get("target_policy"):
-        return "leave one of them out"
+        return "give --no-target-policy or --no-value-network"
     return "continuous actions" if discrete and settings.get("deterministic_policy") else None
 
 

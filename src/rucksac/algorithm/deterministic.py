@@ -11,11 +11,6 @@ from torch import Tensor
 from rucksac.algorithm.policies import Candidates, SquashedGaussian
 
 
-def first(q: Tensor) -> Tensor:
-    """Return the first critic's answer, which the policy climbs: (N, B, K) -> (B, K) (arXiv 1802.09477, Alg. 1)."""
-    return q[0]
-
-
 @dataclass(frozen=True)
 class Deterministic:
     """tanh of the network's A outputs, plus Gaussian noise cut off at +-`clip`, kept within [-1, 1]; K = 1.

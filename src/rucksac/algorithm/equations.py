@@ -103,6 +103,11 @@ def pessimistic(q: Tensor) -> Tensor:
     return q.amin(0)
 
 
+def first(q: Tensor) -> Tensor:
+    """Return the first critic's answer: (N, B, K) -> (B, K) (arXiv 1802.09477, Alg. 1)."""
+    return q[0]
+
+
 def polyak(target: Tensor, online: Tensor, tau: Tensor) -> Tensor:
     """Return (1 - tau) target + tau online, any shape ([1] Alg. 1, last line); tau = 1 copies, tau = 0 keeps."""
     return torch.lerp(target, online, tau)

@@ -9,11 +9,15 @@ from rucksac.errors import UsageError
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named set of settings and where it comes from; docs/recipes.md says where it deviates."""
+    """A named set of settings and where it comes from; docs/recipes.md says where it deviates.
+
+    `variants` are flags for what else its source has, and what they stand for.
+    """
 
     source: str
     description: str
     config: Config
+    variants: tuple[tuple[str, str], ...] = ()
 
 
 RECIPES: dict[str, Recipe] = {
@@ -26,6 +30,11 @@ RECIPES: dict[str, Recipe] = {
         "arXiv 1801.01290",
         "A state-value network with the only slow copy, fixed temperature by the scale of the rewards.",
         Config(steps=1_000_000, value_network=True, alpha=1.0, reward_scale=5.0),
+        (
+            ("--tau 1 --target-every 1000 --utd 4", "the slow copy replaced now and then; on Humanoid without --utd 4"),
+            ("--critics 1", "a single critic"),
+            ("--reward-scale 20", "for Humanoid"),
+        ),
     ),
     "spinningup": Recipe(
         "openai/spinningup, sac",
@@ -40,6 +49,12 @@ RECIPES: dict[str, Recipe] = {
         Config(
             steps=1_000_000, warmup=10_000, learning_starts=0, initialisation="xavier", alpha=0.2,
             exploration_noise=0.1, target_noise=0.1, improvement_noise=0.1, noise_clip=0.25,
+        ),
+        (
+            ("--alpha learned", "its automatic entropy tuning"),
+            ("--alpha 0.05", "for Humanoid"),
+            ("--tau 1 --target-every 1000", "its hard update"),
+            ("--deterministic-policy", "its other policy: the mean action plus noise cut off at 0.25, no entropy"),
         ),
     ),
     "notebook": Recipe(
@@ -69,7 +84,7 @@ RECIPES: dict[str, Recipe] = {
 def recipe(name: str) -> Recipe:
     """Return the recipe of that name; raise `UsageError` naming the nearest when there is none."""
     if not isinstance(name, str) or name not in RECIPES:
-        near = difflib.get_close_matches(str(name), RECIPES, n=1)
+        near = difflib.get_close_matches(str(name).lower(), RECIPES, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise UsageError(f"there is no recipe {name!r}; {hint}the recipes are {', '.join(RECIPES)}")
     return RECIPES[name]

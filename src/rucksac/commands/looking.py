@@ -155,14 +155,14 @@ class Recipes(Command):
     name: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[NAME]")] = None
     """Recipe to explain; all in short if not given."""
     json: bool = False
-    """Print one JSON object with all settings of all recipes."""
+    """Print one JSON object with every setting, of the recipe or of all."""
 
     def run(self) -> int:
         """List or explain."""
         from rucksac.tools.recipes import as_json, explanation, listing
 
         if self.json:
-            print(json.dumps(as_json()))
+            print(json.dumps(as_json(self.name)))
         else:
             print(explanation(self.name) if self.name else listing())
         return 0

@@ -4,9 +4,11 @@ from typing import Any
 
 from rucksac.algorithm.cost import multiply_adds
 from rucksac.algorithm.recipes import RECIPES, recipe
-from rucksac.config import flag
+from rucksac.config import Config, flag
 
 COMMON, SIZES = "sac", (17, 6)  # observations and actions of HalfCheetah-v5, on which the cost is counted
+NOISES = ("exploration_noise", "target_noise", "improvement_noise", "noise_clip")  # for a deterministic policy
+TEMPERATURE = ("alpha", "initial_alpha", "target_entropy")  # for one with an entropy
 
 
 def listing() -> str:
@@ -33,27 +35,37 @@ def explanation(name: str) -> str:
             f"Source: {each.source}",
             f"Cost: {_cost(name)}",
             *(table if len(rows) > 1 else ["The settings are the defaults; rucksac train --help lists them."]),
+            *(f"Variant {flags}: {what}" for flags, what in each.variants),
+            "docs/recipes.md says where it deviates from its source, and what to expect.",
         ]
     )
 
 
-def as_json() -> dict[str, Any]:
-    """Return all recipes with their settings and costs as plain JSON values."""
+def as_json(name: str | None = None) -> dict[str, Any]:
+    """Return one recipe, or all by name, as plain JSON values; raise `UsageError` for an unknown one."""
+    if name is None:
+        return {each: as_json(each) for each in RECIPES}
+    each = recipe(name)
     return {
-        name: {
-            "source": each.source,
-            "description": each.description,
-            "multiply_adds_per_env_step": multiply_adds(each.config, *SIZES),
-            "settings": each.config.to_json(),
-        }
-        for name, each in RECIPES.items()
+        "source": each.source,
+        "description": each.description,
+        "multiply_adds_per_env_step": multiply_adds(each.config, *SIZES),
+        "settings": each.config.to_json(),
+        "differences": differences(name),
+        "variants": dict(each.variants),
     }
 
 
 def differences(name: str) -> dict[str, tuple[Any, Any]]:
     """Return the recipe's value and that of `sac` for every setting in which they differ."""
-    own, common = recipe(name).config.to_json(), RECIPES[COMMON].config.to_json()
+    own, common = (_in_use(recipe(each).config) for each in (name, COMMON))
     return {setting: (value, common[setting]) for setting, value in own.items() if value != common[setting]}
+
+
+def _in_use(config: Config) -> dict[str, Any]:
+    """Return the settings, those that have no effect beside the others as such."""
+    idle = TEMPERATURE if config.deterministic_policy else NOISES
+    return {name: "unused" if name in idle else value for name, value in config.to_json().items()}
 
 
 def _cost(name: str) -> str:
