@@ -26,7 +26,7 @@ from rucksac.config import Config
 from rucksac.environments.spaces import Continuous, Numbers, Spaces
 from rucksac.resources import available_threads
 
-RESULTS = Path(__file__).parent / "results"
+FILE = Path(__file__).parent / "results/step.csv"
 ACTION, ROUNDS, SECONDS, WIDE = 6, 5, 0.6, 256
 COMMON = {"width": 256, "layers": 2, "batch": 256, "critics": 2, "observations": 17}
 SERIES = {
@@ -59,7 +59,7 @@ def measure(series: str, threads: int, changes: dict[str, int]) -> list[dict]:
     """Return a row per round: steps per second, and the floor."""
     case = {**COMMON, **changes}
     obs, rows = case["observations"], case["batch"]
-    config = Config(hidden=(case["width"],) * case["layers"], batch_size=rows, critics=case["critics"])
+    config = Config(hidden=(case["width"],) * case["layers"], batch_size=rows, critics=case["critics"], warmup=0)
     actions = Continuous((ACTION,), np.dtype(np.float32), -np.ones(ACTION), np.ones(ACTION))
     with computing(threads):
         agent = build(config, Spaces(Numbers((obs,)), actions))
@@ -109,22 +109,27 @@ def main() -> None:
     """Measure every series and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--series", nargs="+", default=["sizes", *SERIES], choices=["sizes", *SERIES])
-    wanted, file, threads = parser.parse_args().series, RESULTS / "step.csv", available_threads()
-    rows = []
-    if file.exists():
-        with file.open(newline="") as stream:
-            rows = [row for row in csv.DictReader(stream) if row["series"] not in wanted]
+    wanted, threads = parser.parse_args().series, available_threads()
+    rows = read()
     for series in wanted:
         if series == "sizes":
             cases = [(each, size) for size in SIZES for each in sorted({1, threads})]
         else:
             cases = [(threads, {series: value}) for value in SERIES[series]]
+        rows = [row for row in rows if row["series"] != series]
         rows += [row for each, changes in cases for row in measure(series, each, changes)]
-    with file.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    picture(rows).savefig(RESULTS / "step.png", dpi=144)
+        with FILE.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+    picture(read()).savefig(FILE.with_suffix(".png"), dpi=144)
+
+
+def read() -> list[dict]:
+    if not FILE.exists():
+        return []
+    with FILE.open(newline="") as stream:
+        return list(csv.DictReader(stream))
 
 
 if __name__ == "__main__":
