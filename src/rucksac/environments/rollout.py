@@ -71,10 +71,7 @@ class Rollout:
         self.begin(*range(len(self.lanes)))
 
     def step(self, actions: np.ndarray) -> tuple[list[Transition], list[Episode], list[int]]:
-        """Act once in every lane, actions (E, A); return transitions, episodes that ended, lanes that lost theirs.
-
-        `begin_anew` comes before the next step, and after the transitions are in safety: a reset may fail.
-        """
+        """Act once in every lane, actions (E, A); return transitions, episodes that ended, lanes that lost theirs."""
         transitions, finished, lost = [], [], []
         for lane, outcome in enumerate(self.lanes.step(actions)):
             if isinstance(outcome, Stepped):
@@ -98,21 +95,18 @@ class Rollout:
         return transitions, finished, lost
 
     def begin_anew(self) -> None:
-        """Start the next episode where the last step ended or lost one."""
+        """Start the next episode where the last step ended one, now that its transitions are safe: a reset may fail."""
         if self.over:
             self.begin(*self.over)
             self.over = []
 
     def begin(self, *lanes: int) -> None:
         """Start the next episode in these lanes."""
-        seeds = {lane: self.next_seed(lane) for lane in lanes}
-        begun = self.lanes.reset(seeds)
         for lane in lanes:
-            self.seeds[lane], self.returns[lane], self.lengths[lane], self.actions[lane] = seeds[lane], 0.0, 0, []
+            self.seeds[lane] = integer(self.seed, Stream.EPISODE, lane, self.started[lane])
+        begun = self.lanes.reset({lane: self.seeds[lane] for lane in lanes})
+        for lane in lanes:
+            self.returns[lane], self.lengths[lane], self.actions[lane] = 0.0, 0, []
             self.started[lane] += 1
         for lane, obs in begun.items():
             self.obs[lane] = obs
-
-    def next_seed(self, lane: int) -> int:
-        """Return the seed of the next episode in this lane."""
-        return integer(self.seed, Stream.EPISODE, lane, self.started[lane])

@@ -197,7 +197,7 @@ def play_randomly(
         try:
             _play(play, rollout, sights, most_steps, episodes or most_steps, most_seconds)
         except UsageError as error:
-            play.failure, play.failed_in = error, rollout.next_seed(0) if rollout.over else rollout.seeds[0]
+            play.failure, play.failed_in = error, rollout.seeds[0]
     texts = (" ".join(COLOUR.sub("", str(each.message)).split()) for each in warned)
     play.warnings = list(dict.fromkeys(texts))
     return play
