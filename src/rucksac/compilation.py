@@ -134,12 +134,14 @@ def _load_or_build(file: Path, graph: torch.fx.GraphModule, examples: list[Tenso
 
 
 def _build(graph: torch.fx.GraphModule, examples: list[Tensor], file: Path) -> None:
-    if products.onednn_is_faster():
-        try:
-            return _package(products.by_onednn(graph), examples, file)
-        except Exception as error:  # its inside changes from one PyTorch to the next
-            warnings.warn(f"large products stay with MKL, oneDNN cannot take them: {_first_line(error)}", stacklevel=2)
-    return _package(graph, examples, file)
+    if not products.onednn_is_faster():
+        return _package(graph, examples, file)
+    try:
+        return _package(products.by_onednn(graph), examples, file)
+    except Exception as error:  # its inside changes from one PyTorch to the next
+        why_not = _first_line(error)
+    _package(graph, examples, file)  # where this fails too, the compiler is to blame
+    warnings.warn(f"large products stay with MKL, oneDNN cannot take them: {why_not}", stacklevel=2)
 
 
 def _package(graph: torch.fx.GraphModule, examples: list[Tensor], file: Path) -> None:

@@ -1,7 +1,6 @@
 """Where tensor work happens: the processor, or a graphics card with CUDA.
 
-The same step runs on both. What is for graphics cards alone, `recorded`, was written without one at hand and has never
-run on one; `carried` is tested between places on the processor.
+The same step runs on both. `recorded` is for graphics cards alone, was written without one and has never run.
 """
 
 import torch
@@ -15,10 +14,10 @@ PROCESSOR = torch.device("cpu")
 
 def chosen(name: str) -> torch.device:
     """Return the device that `--device` names; auto takes a card where there is one. Raises `UsageError`."""
-    there = torch.cuda.is_available()
+    there = name != "cpu" and torch.cuda.is_available()
     if name == "cuda" and not there:
         raise UsageError("--device is cuda, but PyTorch finds no card with CUDA here; use auto or cpu")
-    return torch.device("cuda" if there and name != "cpu" else "cpu")
+    return torch.device("cuda" if there else "cpu")
 
 
 def carried(function: Compiled, device: torch.device) -> Compiled:

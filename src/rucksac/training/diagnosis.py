@@ -42,7 +42,7 @@ def divergence(agent: Agent, batch: Batch, env_steps: int, folder: Path | None) 
 
 
 class Watchdog:
-    """A `Recorder` that says once when Q or alpha leave what the rewards can explain."""
+    """A `Recorder` that says once when Q or alpha leave what the rewards can explain, or no episode ends."""
 
     def __init__(
         self, gamma: float, envs: int, largest_reward: Callable[[], float], say: Callable[[str], None]
@@ -69,7 +69,6 @@ class Watchdog:
                 f"largest reward ({reward:.3g}), as entropy {row['entropy']:.2f} stays below its target; rewards "
                 "hardly count any more, and a lower --target-entropy or a fixed --alpha usually helps.",
             )
-
         if row["episodes"] == 0 and row["env_steps"] >= PATIENCE * self._envs:
             self._once(
                 "endless",
