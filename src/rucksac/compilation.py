@@ -27,6 +27,7 @@ try:
 except ImportError:  # not on Windows; there two processes may build the same file, one after the other replaces it
     fcntl = None  # type: ignore[assignment]
 
+LEAST_PER_THREAD = 128  # numbers; with the compiler's own 512 the critics' losses stay on one thread
 TensorFunction = Callable[..., Tensor]
 Compiled = Callable[[list[Tensor]], Tensor]
 
@@ -129,27 +130,30 @@ def _load_or_build(file: Path, graph: torch.fx.GraphModule, examples: list[Tenso
     try:
         return _load(file)  # another process may have built it while this one waited
     except (RuntimeError, OSError):
-        _build(graph, examples, file)
-        return _load(file)
+        return _build(graph, examples, file)
 
 
-def _build(graph: torch.fx.GraphModule, examples: list[Tensor], file: Path) -> None:
-    if not products.onednn_is_faster():
+def _build(graph: torch.fx.GraphModule, examples: list[Tensor], file: Path) -> Any:
+    if not products.worthwhile():
         return _package(graph, examples, file)
     try:
-        return _package(products.by_onednn(graph), examples, file)
-    except Exception as error:  # its inside changes from one PyTorch to the next
+        return _package(products.with_own_kernel(graph), examples, file)
+    except Exception as error:  # the compiler's inside changes from one PyTorch to the next
         why_not = _first_line(error)
-    _package(graph, examples, file)  # where this fails too, the compiler is to blame
-    warnings.warn(f"large products stay with MKL, oneDNN cannot take them: {why_not}", stacklevel=2)
+    loader = _package(graph, examples, file)  # where this fails too, the compiler is to blame
+    warnings.warn(f"products are left to PyTorch's own library, slower: {why_not}", stacklevel=2)
+    return loader
 
 
-def _package(graph: torch.fx.GraphModule, examples: list[Tensor], file: Path) -> None:
+def _package(graph: torch.fx.GraphModule, examples: list[Tensor], file: Path) -> Any:
     with tempfile.TemporaryDirectory(dir=file.parent, prefix="building-") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         exported = torch.export.export(graph, tuple(examples), strict=False)
-        built = torch._inductor.aoti_compile_and_package(exported, package_path=str(Path(folder) / "step.pt2"))
+        with torch._inductor.config.patch({"cpp.min_chunk_size": LEAST_PER_THREAD}):
+            built = torch._inductor.aoti_compile_and_package(exported, package_path=str(Path(folder) / "step.pt2"))
+        loader = _load(Path(built))
         os.replace(built, file)  # atomic: two processes may build the same file at once
+    return loader
 
 
 def _digest(graph: torch.fx.GraphModule, examples: list[Tensor]) -> str:
@@ -161,7 +165,7 @@ def _digest(graph: torch.fx.GraphModule, examples: list[Tensor]) -> str:
         torch.backends.cpu.get_cpu_capability(),
         platform.platform(),
         processor(),
-        products.onednn_is_faster(),
+        products.worthwhile() and products.source(),
         os.environ.get("CXX", ""),
     ]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]

@@ -1,65 +1,62 @@
-"""Which library multiplies the large float32 matrices of compiled code.
+"""Which code multiplies the matrices of compiled code.
 
-PyTorch leaves these products to MKL, which gives AMD's processors no AVX-512 code even where they have AVX-512; oneDNN,
-which PyTorch brings along too, does. There a large product takes half as long (docs/performance.md).
+PyTorch leaves float32 products to MKL, which gives AMD's processors no AVX-512 code even where they have AVX-512.
+oneDNN, which PyTorch brings along too, has a fast inner loop, but its library spends more time around it than a small
+product takes. So compiled code calls that inner loop directly (`product.cpp`); docs/performance.md has what it gains.
 """
 
 import copy
 import functools
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule
 
-from rucksac.resources import processor
-
-ENOUGH = 128**3  # multiply-adds from which oneDNN gains more than its call costs
+KERNEL = Path(__file__).with_name("product.cpp")
+_FACTOR, _SIZES = "const void*, " + ", ".join(["int64_t"] * 4), ", ".join(["int64_t"] * 5)
+DECLARATION = f'extern "C" void rucksac_product(bool, {_FACTOR}, {_FACTOR}, void*, {_SIZES});\n'
 _MATRICES, _STACKS = torch.ops.aten.mm.default, torch.ops.aten.bmm.default
 
 
-def onednn_is_faster() -> bool:
-    """Return whether this processor is one that MKL leaves without its widest registers."""
-    wide = "AVX512" in torch.backends.cpu.get_cpu_capability()
-    return wide and processor().startswith("AMD") and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+def worthwhile() -> bool:
+    """Return whether this processor has the registers that oneDNN's inner loop is best with."""
+    onednn = torch.backends.mkldnn.is_available() and torch._C._get_mkldnn_enabled()  # type: ignore[no-untyped-call]
+    return onednn and "AVX512" in torch.backends.cpu.get_cpu_capability()
 
 
-def by_onednn(traced: GraphModule) -> GraphModule:
-    """Return a traced graph with its large float32 products given to oneDNN."""
+def source() -> str:
+    """Return the text that decides what the products of compiled code become."""
+    return Path(__file__).read_text() + KERNEL.read_text()
+
+
+def with_own_kernel(traced: GraphModule) -> GraphModule:
+    """Return a traced graph whose products are done by `product.cpp` where they suit it."""
     product, result = _product(), copy.deepcopy(traced)
-    for node in [node for node in result.graph.nodes if _is_large(node)]:
-        with result.graph.inserting_before(node):
-            node.replace_all_uses_with(_replacement(node, product))
-        result.graph.erase_node(node)
+    for node in result.graph.nodes:
+        if node.target in (_MATRICES, _STACKS) and _suits(*(of.meta["val"] for of in node.args)):
+            node.target = product
     result.recompile()
     return result
 
 
-def _is_large(node: Any) -> bool:
-    if node.target not in (_MATRICES, _STACKS):
+def _suits(x: Tensor, w: Tensor) -> bool:
+    m, k, n = *x.shape[-2:], w.shape[-1]
+    if x.device.type != "cpu" or min(m, k) == 1:
         return False
-    left, right = (of.meta["val"] for of in node.args)
-    by_mkl = left.dtype == torch.float32 and left.device.type == "cpu"
-    return by_mkl and left.shape[-2] * left.shape[-1] * right.shape[-1] >= ENOUGH
-
-
-def _replacement(node: Any, product: Any) -> Node:
-    call = node.graph.call_function
-    if node.target is _MATRICES:
-        return call(product, node.args)
-    pairs = [tuple(call(torch.select, (of, 0, row)) for of in node.args) for row in range(len(node.meta["val"]))]
-    return call(torch.stack, ([call(product, pair) for pair in pairs],))
+    if n == 1:  # the compiler does well with vectors, but for sums down the columns
+        return x.dtype == torch.float32 and x.stride()[-2] == 1 != x.stride()[-1]
+    if x.dtype == torch.bfloat16:
+        return torch.cpu._is_avx512_bf16_supported() and k % 2 == 0
+    return x.dtype == torch.float32
 
 
 @functools.cache
 def _product() -> Any:
-    """Return the operation x (m, k), w (k, n) -> x w that the compiler turns into one call of oneDNN.
-
-    The compiler's own such operation takes only a frozen w.
-    """
-    from torch._inductor.ir import FixedLayout, TensorBox
-    from torch._inductor.lowering import permute, register_lowering
-    from torch._inductor.mkldnn_ir import LinearUnary
+    """Return the operation x (m, k), w (k, n) -> x w, or on stacks of them, that becomes a call of the kernel."""
+    from torch._inductor import ir
+    from torch._inductor.lowering import register_lowering
 
     @torch.library.custom_op("rucksac::product", mutates_args=())
     def product(x: Tensor, w: Tensor) -> Tensor:
@@ -67,13 +64,35 @@ def _product() -> Any:
 
     @product.register_fake
     def _(x: Tensor, w: Tensor) -> Tensor:
-        return x.new_empty(x.shape[0], w.shape[1])
+        return x.new_empty(*x.shape[:-1], w.shape[-1])
+
+    class Product(ir.ExternKernelOut):
+        def codegen(self, wrapper: Any) -> None:
+            if KERNEL not in wrapper.src_to_kernel:
+                wrapper.define_kernel("rucksac_product", KERNEL.read_text(), gpu=False, cpp_definition=DECLARATION)
+                wrapper.src_to_kernel[KERNEL] = "rucksac_product"
+            x, w = inputs = list[Any](self.inputs)
+            (*copies, m, k), n = x.get_size(), w.get_size()[-1]
+            places = [_place(of) for of in inputs]
+            if n == 1:  # x w = (w' x')', whose numbers lie the same way
+                m, n = n, m
+                places = [[*place, column, row] for *place, row, column in reversed(places)]
+            half = str(x.get_dtype() == torch.bfloat16).lower()
+            sizes = *(copies or [1]), m, k, n, torch.get_num_threads()
+            arguments = half, *places[0], *places[1], f"{self.get_name()}.data_ptr()", *sizes
+            wrapper.writeline(f"rucksac_product({', '.join(map(str, arguments))});")
+
+    def _place(of: Any) -> list[Any]:
+        """Return in C++ where a stack of matrices lies: memory, offset and the steps between copies, rows, columns."""
+        offset = of.layout.offset if isinstance(of, ir.ReinterpretView) else 0
+        return [f"{of.get_name()}.data_ptr()", offset, *[0, *of.get_stride()][-3:]]
 
     @register_lowering(torch.ops.rucksac.product.default)
-    def _(x: Any, w: Any) -> Any:  # x in order, w in whatever order it lies
-        x = LinearUnary.require_contiguous(LinearUnary.realize_input(x))
-        w = LinearUnary.realize_input(permute(w, [1, 0]))
-        layout = FixedLayout(device=x.get_device(), dtype=x.get_dtype(), size=[x.get_size()[0], w.get_size()[0]])
-        return TensorBox.create(LinearUnary(layout=layout, inputs=[x, w], constant_args=[None, "none", [-1], ""]))
+    def _(x: Any, w: Any) -> Any:
+        inputs = [ir.ExternKernel.realize_input(of) for of in (x, w)]
+        inputs = [of if 1 in of.get_stride()[-2:] else ir.ExternKernel.require_contiguous(of) for of in inputs]
+        size = [*x.get_size()[:-1], w.get_size()[-1]]
+        layout = ir.FixedLayout(device=x.get_device(), dtype=x.get_dtype(), size=size)
+        return ir.TensorBox.create(Product(layout=layout, inputs=inputs))
 
     return torch.ops.rucksac.product.default

@@ -48,10 +48,12 @@ class MLP(nn.Module):
         super().__init__()
         sizes = [inputs, *hidden, outputs]
         self.layers = nn.ModuleList(Dense(a, b, copies) for a, b in itertools.pairwise(sizes))
-        self.activation = ACTIVATIONS[activation]
+        self.activation, self.copies = ACTIVATIONS[activation], copies
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the last layer's output; no activation follows it."""
+        if self.copies is not None:
+            x = x.expand(self.copies, *x.shape)  # said outright: the product else finds an order of its own
         *hidden, last = self.layers
         for layer in hidden:
             x = self.activation(layer(x))
