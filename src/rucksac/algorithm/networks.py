@@ -34,6 +34,7 @@ class Dense(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x W + b."""
+        x = x.expand(*self.weight.shape[:-2], *x.shape[-2:])  # said outright: the product else finds its own order
         if self.product is None:
             return x @ self.weight + self.bias
         return (x.to(self.product) @ self.weight.to(self.product)).to(x.dtype) + self.bias
@@ -48,12 +49,10 @@ class MLP(nn.Module):
         super().__init__()
         sizes = [inputs, *hidden, outputs]
         self.layers = nn.ModuleList(Dense(a, b, copies) for a, b in itertools.pairwise(sizes))
-        self.activation, self.copies = ACTIVATIONS[activation], copies
+        self.activation = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the last layer's output; no activation follows it."""
-        if self.copies is not None:
-            x = x.expand(self.copies, *x.shape)  # said outright: the product else finds an order of its own
         *hidden, last = self.layers
         for layer in hidden:
             x = self.activation(layer(x))
