@@ -91,12 +91,10 @@ template <typename T>
 void product(const Matrices<T>& x, const Matrices<T>& w, T* result, int64_t copies, int64_t m, int64_t k, int64_t n,
              int64_t threads) {
     const int64_t down = (m + TILE - 1) / TILE, across = (n + TILE - 1) / TILE, pieces = copies * down * across;
-#pragma omp parallel num_threads(copies * m * k * n < WORTH_THREADS || pieces == 1 ? 1 : threads)
-    {
+    const auto work = [&](int64_t first, int64_t last) {
         static thread_local Strip<T> rows, columns;
         rows.copy = columns.copy = -1;
-#pragma omp for schedule(static)
-        for (int64_t piece = 0; piece < pieces; ++piece) {
+        for (int64_t piece = first; piece < last; ++piece) {
             const int64_t copy = piece / (down * across), rest = piece % (down * across);
             const bool keep_rows = x.column != 1;  // neighbouring pieces share what has to be brought into order
             const int64_t i = TILE * (keep_rows ? rest / across : rest % down);
@@ -112,6 +110,12 @@ void product(const Matrices<T>& x, const Matrices<T>& w, T* result, int64_t copi
             piece_of_work(height, width, k, row_a, row_b, n, a, b, result + (copy * m + i) * n + j);
         }
         if constexpr (std::is_same_v<T, Half>) at::native::cpublas::brgemm_release(true);
+    };
+    if (threads == 1 || pieces == 1 || copies * m * k * n < WORTH_THREADS) return work(0, pieces);
+#pragma omp parallel num_threads(threads)
+    {
+        const int64_t own = omp_get_thread_num(), all = omp_get_num_threads();
+        work(pieces * own / all, pieces * (own + 1) / all);
     }
 }
 

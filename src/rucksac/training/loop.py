@@ -1,9 +1,8 @@
 """The straight line of a run: learn, record, evaluate, save, act, step, store."""
 
+import math
 import time
 from collections.abc import Callable
-
-import numpy as np
 
 from rucksac.algorithm.update import Batch
 from rucksac.errors import TrainingStopped, UsageError
@@ -59,7 +58,7 @@ def run(
             progress.sums += agent.update(batch).numpy()
             progress.updates += 1
             progress.owed -= 1.0
-            if not np.isfinite(progress.sums).all():
+            if not math.isfinite(progress.sums.sum()):
                 raise TrainingStopped(examine(batch))
             lap("update")
 
