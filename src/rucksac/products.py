@@ -87,10 +87,16 @@ def _product() -> Any:
         offset = of.layout.offset if isinstance(of, ir.ReinterpretView) else 0
         return [f"{of.get_name()}.data_ptr()", offset, *[0, *of.get_stride()][-3:]]
 
+    def _in_order(of: Any) -> bool:
+        """Tell whether rows or columns lie one after the other; pairs of bfloat16 want columns of even length."""
+        (rows, columns), (row, column) = of.get_size()[-2:], of.get_stride()[-2:]
+        pairs = of.get_dtype() == torch.float32 or column % 2 == 0
+        return bool((column == 1 and row >= columns) or (row == 1 and column >= rows and pairs))
+
     @register_lowering(torch.ops.rucksac.product.default)
     def _(x: Any, w: Any) -> Any:
         inputs = [ir.ExternKernel.realize_input(of) for of in (x, w)]
-        inputs = [of if 1 in of.get_stride()[-2:] else ir.ExternKernel.require_contiguous(of) for of in inputs]
+        inputs = [of if _in_order(of) else ir.ExternKernel.require_contiguous(of) for of in inputs]
         size = [*x.get_size()[:-1], w.get_size()[-1]]
         layout = ir.FixedLayout(device=x.get_device(), dtype=x.get_dtype(), size=size)
         return ir.TensorBox.create(Product(layout=layout, inputs=inputs))
