@@ -121,9 +121,13 @@ def _alone(file: Path) -> Iterator[None]:
 
 
 def _load(file: Path) -> Any:
+    """Load native code without asking the compiler about this machine, which takes a second: the digest has it."""
     if not file.is_file():
         raise FileNotFoundError(file)
-    return torch._inductor.aoti_load_package(str(file)).loader
+    one_thread_at_a_time, runners, device_of_the_tensors = False, 1, -1
+    return torch._C._aoti.AOTIModelPackageLoader(
+        str(file), "model", one_thread_at_a_time, runners, device_of_the_tensors
+    )
 
 
 def _load_or_build(file: Path, graph: torch.fx.GraphModule, examples: list[Tensor]) -> Any:
@@ -149,11 +153,21 @@ def _package(graph: torch.fx.GraphModule, examples: list[Tensor], file: Path) ->
     with tempfile.TemporaryDirectory(dir=file.parent, prefix="building-") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         exported = torch.export.export(graph, tuple(examples), strict=False)
-        with torch._inductor.config.patch({"cpp.min_chunk_size": LEAST_PER_THREAD}):
+        with torch._inductor.config.patch(_choices()):
             built = torch._inductor.aoti_compile_and_package(exported, package_path=str(Path(folder) / "step.pt2"))
         loader = _load(Path(built))
         os.replace(built, file)  # atomic: two processes may build the same file at once
     return loader
+
+
+def _choices() -> dict[str, Any]:
+    """Return what is set in PyTorch's compiler.
+
+    It tries out each vector extension on a small program, which takes five seconds the first time. A C++ compiler new
+    enough for PyTorch's headers knows them all but AMX.
+    """
+    known = None if torch.cpu._is_amx_tile_supported() else True
+    return {"cpp.min_chunk_size": LEAST_PER_THREAD, "cpp.vec_isa_ok": known}
 
 
 def _digest(graph: torch.fx.GraphModule, examples: list[Tensor]) -> str:
