@@ -82,6 +82,7 @@ def build(
         value=value,
         targets=("value",) if value else ("critic", "policy") if config.target_policy else ("critic",),
         policy_q=equations.first if config.policy_q == "first" else equations.pessimistic,
+        entropy_to_come=not discrete if config.entropy_to_come == "auto" else config.entropy_to_come == "always",
     )
     normaliser = None
     if config.normalise_observations or config.normalise_rewards or config.reward_scale != 1.0:

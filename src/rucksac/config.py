@@ -18,6 +18,7 @@ Precision = Literal["fp32", "bf16"]
 Compile = Literal["auto", "never"]
 Device = Literal["cpu", "cuda", "auto"]
 PolicyQ = Literal["smallest", "first"]
+EntropyToCome = Literal["auto", "always", "never"]
 Saving = Literal["stop", "continue"]
 
 
@@ -82,7 +83,10 @@ class Config:
     initial_alpha: float = 1.0
     """First value of a learned temperature."""
     target_entropy: float | None = None
-    """Entropy that a learned temperature aims at, in nats of the [-1, 1] action; minus the action size if not given."""
+    """Entropy that a learned temperature aims at, in nats of the [-1, 1] action; minus the action size if not given,
+    for discrete actions 0.8 times the highest."""
+    entropy_to_come: EntropyToCome = "auto"
+    """Whether the critics count the policy's entropy in later states as reward; auto: for continuous actions."""
     normalise_observations: bool = False
     """Scale observations by the mean and spread of all seen so far."""
     normalise_rewards: bool = False
@@ -149,6 +153,11 @@ class Config:
             raise UsageError(
                 "a deterministic policy has no entropy that could reach --target-entropy "
                 f"{self.target_entropy:g}; leave that out, or give --no-deterministic-policy"
+            )
+        if self.deterministic_policy and self.entropy_to_come != "auto":
+            raise UsageError(
+                f"a deterministic policy has no entropy, so --entropy-to-come {self.entropy_to_come} would do nothing; "
+                "leave that out, or give --no-deterministic-policy"
             )
         if self.alpha != "learned" and (self.target_entropy is not None or self.initial_alpha != 1.0):
             name = "initial-alpha" if self.target_entropy is None else "target-entropy"
@@ -294,6 +303,7 @@ _RULES: dict[str, Rule] = {
     "alpha": _or("learned", _between(1e-30, 1e30)),
     "initial_alpha": _between(1e-30, 1e30),
     "target_entropy": _or(None, _between(-1e6, 1e6)),
+    "entropy_to_come": _choice(EntropyToCome),
     "normalise_observations": _FLAG,
     "normalise_rewards": _FLAG,
     "env_args": ("a table of names and plain values", lambda value: isinstance(value, dict) and _is_json(value)),

@@ -105,6 +105,31 @@ def test_the_step_of_a_deterministic_policy_with_a_slow_copy_equals_the_textbook
             torch.testing.assert_close(new.target[name][key], 0.9 * old + 0.1 * getattr(new, name).value[key])
 
 
+@pytest.mark.parametrize(
+    ("discrete", "choice", "counts"),
+    [(False, "auto", True), (False, "never", False), (True, "auto", False), (True, "always", True)],
+)
+def test_the_entropy_to_come_counts_in_the_critics_target_or_not_at_all(discrete, choice, counts):
+    spaces = discrete_spaces() if discrete else SPACES
+    agent = build(config(entropy_to_come=choice, initial_alpha=3.0), spaces)
+    parts, data, eps = agent.algorithm, rows_for(spaces) if discrete else batch(), noise()
+    _, metrics = parts.step(agent.state, data, eps, FIRST_STEP)
+    output = parts.policy(data.next_obs)
+    if discrete:
+        probability = output.softmax(-1)
+        soft = parts.critic(data.next_obs).amin(0) - 3.0 * counts * probability.log()
+        value = (probability * soft).sum(-1)
+    else:
+        mean, log_std = output.chunk(2, -1)
+        u = mean + log_std.exp() * eps[0]
+        normal = torch.distributions.Normal(mean, log_std.exp())
+        log_prob = (normal.log_prob(u) - torch.log(1 - u.tanh() ** 2)).sum(-1)
+        value = parts.critic(data.next_obs, u.tanh()).amin(0) - 3.0 * counts * log_prob
+    expected = (data.reward + data.discount * value).mean()
+    found = metrics[METRICS.index("target_q")].item()
+    assert found == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_a_delayed_policy_moves_at_its_own_steps_only_and_as_its_own_adam_has_it():
     agent = build(config(policy_delay=3, policy_lr=2e-3, lr=1e-3), SPACES)
     moved, sizes = [], []
@@ -139,6 +164,7 @@ CHOICES = {
     "policy_delay": (1, 2),
     "target_every": (1, 3),
     "alpha": ("learned", 0.2),
+    "entropy_to_come": ("auto", "always", "never"),
     "policy_lr": (None, 1e-4),
     "improvement_noise": (0.0, 0.1),
     "initialisation": ("default", "xavier"),
@@ -154,6 +180,8 @@ PAIRS = [
 def refusal(settings, discrete):
     if settings.get("value_network") and settings.get("target_policy"):
         return "give --no-target-policy or --no-value-network"
+    if settings.get("deterministic_policy") and "entropy_to_come" in settings:
+        return "a deterministic policy has no entropy, so --entropy-to-come (always|never) would do nothing"
     return "continuous actions" if discrete and settings.get("deterministic_policy") else None
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rucksac.algorithm.policies import Candidates, Critic
 
-SHARE_OF_HIGHEST_ENTROPY = 0.98  # the paper's target, Sec. 5
+SHARE_OF_HIGHEST_ENTROPY = 0.8  # the paper has 0.98 (Sec. 5); docs/adr/0010-discrete-actions.md says why not here
 
 
 class Categorical:

@@ -85,8 +85,7 @@ class State(NamedTuple):
 class SAC:
     """The parts of the step that do not change while learning. `target_entropy` None keeps alpha fixed.
 
-    `acting`, `evaluation` and `improvement` say how the policy's output becomes actions: in the environment, where
-    states are valued, and in the policy's own loss; all are the same in SAC.
+    `acting` makes actions in the environment, `evaluation` where states are valued, `improvement` in the policy's loss.
     """
 
     policy: nn.Module  # (B, O) -> what the distributions need
@@ -98,6 +97,7 @@ class SAC:
     value: StateValue | None = None
     targets: tuple[str, ...] = ("critic",)  # the networks with a slow copy, which then answers for the next states
     policy_q: Callable[[Tensor], Tensor] = equations.pessimistic  # how N critics become the one that the policy climbs
+    entropy_to_come: bool = True  # counts where states are valued ([1] Eq. 3); not so in SACLite (arXiv 2201.12434)
 
     def start(self, alpha: float) -> State:
         """Return the state before the first step: the networks' own parameters, and copies of them as targets."""
@@ -138,6 +138,7 @@ class SAC:
         gradient, (critic_loss_now, q_mean) = grad_and_value(critic_loss, has_aux=True)(state.critic.value)
         critic = state.critic.descend(gradient, scales.critic, scales.epsilon)
 
+        policy, policy_loss_now, entropy = state.policy, torch.zeros_like(alpha), torch.zeros_like(alpha)
         if improve:
 
             def policy_loss(policy: Parameters) -> tuple[Tensor, Tensor]:
@@ -147,8 +148,6 @@ class SAC:
 
             gradient, (policy_loss_now, entropy) = grad_and_value(policy_loss, has_aux=True)(state.policy.value)
             policy = state.policy.descend(gradient, scales.policy, scales.epsilon)
-        else:
-            policy, policy_loss_now, entropy = state.policy, torch.zeros_like(alpha), torch.zeros_like(alpha)
 
         temperature, temperature_loss_now = state.temperature, torch.zeros_like(alpha)
         if improve and (target_entropy := self.target_entropy) is not None:
@@ -169,7 +168,8 @@ class SAC:
 
     def _soft_value(self, policy: Parameters, critic: Parameters, obs: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
         answers, now = self._judged(self.evaluation, policy, critic, obs, noise)
-        return equations.soft_value(equations.pessimistic(answers), now.log_prob, now.weight, alpha)
+        bonus = alpha if self.entropy_to_come else torch.zeros_like(alpha)
+        return equations.soft_value(equations.pessimistic(answers), now.log_prob, now.weight, bonus)
 
     def _judged(
         self, how: Distribution, policy: Parameters, critic: Parameters, obs: Tensor, noise: Tensor

@@ -8,7 +8,7 @@ from rucksac.config import Config, flag
 
 COMMON, SIZES = "sac", (17, 6)  # observations and actions of HalfCheetah-v5, on which the cost is counted
 NOISES = ("exploration_noise", "target_noise", "improvement_noise", "noise_clip")  # for a deterministic policy
-TEMPERATURE = ("alpha", "initial_alpha", "target_entropy")  # for one with an entropy
+TEMPERATURE = ("alpha", "initial_alpha", "target_entropy", "entropy_to_come")  # for one with an entropy
 
 
 def listing() -> str:

@@ -183,7 +183,9 @@ class _Run:
             if folder and resuming and (changed := folder.changed_versions()):
                 notes.append(f"{changed}: from here on the run may not be the one it would have been.")
             if folder:
-                derived = {"target_entropy": agent.algorithm.target_entropy, "threads": self.threads}
+                parts = agent.algorithm
+                derived = {"target_entropy": parts.target_entropy, "entropy_to_come": parts.entropy_to_come}
+                derived["threads"] = self.threads
                 name = self.plan.env if isinstance(self.plan.env, str) else None
                 folder.write_config(name, self.plan.recipe, self.config, derived)
             self.csv = (
