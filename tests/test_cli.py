@@ -230,6 +230,7 @@ def test_settings_come_from_recipe_then_file_then_flags(tmp_path):
         (["train", "Pendulum-v1", "--run", "/proc/no/such"], "cannot be written"),
         (["train", "Pendulum-v1", "--config", "missing.toml"], "cannot be read"),
         (["train", "Pendulum-v1", "extra"], "one word too many"),
+        (["train", "Pendulum-v1", "--env."], "--env. names no argument of the environment"),
         (["train"], "train needs ENV as its first word"),
         (["train", "Pendulum-v1", "--hidden", "1000000"], "from 1 to 16384"),
         (["train", "Pendulum-v1", "--buffer-size", "100000000000"], "are free; use --buffer-size"),

@@ -42,6 +42,17 @@ def play(lanes, steps, seed=1):
     return transitions, episodes, lost
 
 
+def test_a_vector_env_that_takes_a_single_seed_gets_one():
+    def seen():
+        with contextlib.closing(gymnasium.make_vec("CartPole-v1", 3, vectorization_mode="vector_entry_point")) as envs:
+            assert not isinstance(envs.unwrapped, SyncVectorEnv)
+            lanes = lanes_of(Config(), envs)
+            return [transition.next_obs.tolist() for transition in play(lanes, 30)[0]], lanes.seeded
+
+    assert seen() == seen()
+    assert seen()[1] is False  # no lane starts from a seed of its own
+
+
 @pytest.mark.parametrize("kind", [SyncVectorEnv, AsyncVectorEnv])
 @pytest.mark.parametrize("mode", AutoresetMode)
 def test_a_vector_env_gives_true_transitions_in_every_autoreset_mode(kind, mode):

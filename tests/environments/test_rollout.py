@@ -95,6 +95,15 @@ def test_unknown_environments_get_the_nearest_names():
         make(lambda: 3, Config())
 
 
+def test_an_argument_that_the_environment_needs_is_named():
+    def arm(joints):
+        return World()
+
+    with pytest.raises(UsageError, match="needs an argument .*'joints'.*; give it by --env.joints VALUE"):
+        make(arm, Config())
+    assert isinstance(make(arm, Config(env_args={"joints": 3})), World)
+
+
 def test_a_missing_simulator_names_the_extra(monkeypatch):
     def absent(*args, **kwargs):
         raise gymnasium.error.DependencyNotInstalled("no simulator")

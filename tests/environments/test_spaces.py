@@ -48,7 +48,7 @@ def test_integer_actions_are_rounded_and_scalars_keep_their_shape():
     [
         (Box(-np.inf, np.inf, (2,)), "every bound must be finite; give --action-low"),
         (Box(np.array([0.0, 0.0], np.float32), np.array([1.0, np.inf], np.float32)), "every bound must be finite"),
-        (Box(1.0, 1.0, (2,)), "not below its upper bound"),
+        (Box(1.0, 1.0, (2,)), "from 1 to 1 in dimension 0, .* below its upper bound; correct the action space"),
         (Box(-1.0, 1.0, (0,)), "empty"),
     ],
 )
@@ -120,6 +120,7 @@ def test_parts_of_an_observation_are_strung_together_and_discrete_ones_become_on
         (nested(arm={"angle": np.zeros(4), "grip": 0}), r"shape \(4,\)"),
         (nested(pair=(1,)), "at 'pair' is .* but must be a tuple of 2"),
         (nested(lamps=np.array([2, 0], np.int8)), "at 'lamps' is .* which is not in"),
+        (nested(arm={"angle": np.diag([0.0, np.nan]), "grip": 0}), r"at 'arm' at 'angle' at index \(1, 1\) is nan"),
         (None, "is None, but must be a dict"),
     ],
 )
@@ -167,7 +168,7 @@ def test_given_bounds_take_the_place_of_infinite_ones():
     [
         ([-3.0], None, "dimension 0, but the environment allows -2 to 2; stay within"),
         ([0.0, 0.0], None, "--action-low has 2 numbers, but must have 1 or 1"),
-        ([1.0], [1.0], "not below its upper bound"),
+        ([5.0], None, "from 5 to 2 in dimension 0, .* correct --action-low and --action-high"),
     ],
 )
 def test_given_bounds_that_make_no_sense_are_refused(low, high, says):

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 import time
 import warnings
 
@@ -48,6 +49,20 @@ class Odd(World):
     def step(self, action):
         self.steps += 1
         return self.seen(), self.reward(action), False, self.steps == self.limit, {}
+
+
+class Hanging(Odd):
+    where = "step"
+
+    def reset(self, *, seed=None, options=None):
+        while self.where == "reset":
+            time.sleep(0.01)
+        return super().reset(seed=seed)
+
+    def step(self, action):
+        while self.where == "step" and self.steps == 2:
+            time.sleep(0.01)
+        return super().step(action)
 
 
 class Unseeded(Odd):
@@ -243,6 +258,21 @@ def test_a_fault_is_placed_and_what_was_seen_before_is_told(fault):
     assert failure.says.startswith(f"at step 3 of the episode that reset(seed={failure.values['seed']}) began: ")
     assert found["episodes"].values["steps"] == 2
     assert found["observation scale"].values["high"] == 0.0
+
+
+@pytest.mark.parametrize("where", ["constructor", "reset", "step"])
+def test_an_environment_that_hangs_is_given_up(where):
+    def make():
+        while where == "constructor":
+            time.sleep(0.01)
+        env = Hanging()
+        env.where = where
+        return env
+
+    found = examined(make, env_timeout=0.5)
+    assert found["failure"].verdict == "cannot"
+    assert re.search(rf"failed in .*{where}: TimeoutError: no answer for 0.5 seconds", found["failure"].says)
+    time.sleep(0.6)  # no alarm is left to ring
 
 
 def test_numbers_too_large_for_float32_are_told_from_infinity():

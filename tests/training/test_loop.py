@@ -283,6 +283,11 @@ def test_small_networks_get_one_thread():
     assert threads_for(Config()) == available_threads()
 
 
+def test_more_threads_than_processors_are_warned_of(tmp_path):
+    train_run(Plan("Pendulum-v1", config(threads=available_threads() + 1), "sac"), tmp_path / "run", None)
+    assert "which is much slower than one each" in (tmp_path / "run/warnings.txt").read_text()
+
+
 @pytest.mark.parametrize("settings", [{}, {"workers": 2}])
 def test_gradient_steps_count_transitions_whatever_the_number_of_environments(settings):
     for envs in (1, 4, 7):

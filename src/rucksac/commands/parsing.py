@@ -109,6 +109,8 @@ def _env_args(words: list[str]) -> tuple[dict[str, Any], list[str]]:
     for following in left:
         if word.startswith(ENV_ARG):
             name, equals, value = word.removeprefix(ENV_ARG).partition("=")
+            if not name:
+                raise UsageError(f"{word} names no argument of the environment; give --env.NAME VALUE")
             if not equals and not following.startswith("--"):
                 value, following = following, next(left)
             found[name.replace("-", "_")] = _plain_value(value) if value else True

@@ -27,6 +27,8 @@ EXTRAS = {
 }
 COLLECTIONS = ("gymnasium_robotics", "shimmy")  # they register their ids when they are imported
 IN_COLLECTIONS = re.compile(r"(\w+:)?(Fetch|Hand|Adroit|Franka|PointMaze|AntMaze|dm_control/)")
+ROBOTICS = 'pip install "rucksac[robotics]" in an environment of its own'
+MISSING = re.compile(r"missing \d+ required .*arguments?: '(\w+)'")
 FUNCTION = re.compile(r"([\w.]+):([A-Za-z_]\w*)")
 
 
@@ -118,10 +120,10 @@ def _by_id(source: str, config: Config, kwargs: dict[str, Any]) -> gymnasium.Env
         near = [by_lower_case[name] for name in difflib.get_close_matches(source.lower(), by_lower_case, n=3)]
         hint = f"did you mean {' or '.join(near)}?" if near else "for your own, give module:Name-v0 or module:function"
         if IN_COLLECTIONS.match(source):
-            hint = 'pip install "rucksac[robotics]" where these environments are to run'
+            hint = f"{ROBOTICS} where these environments are to run"
         raise UsageError(f"there is no environment {source!r} ({_line(error)}); {hint}") from error
     except ModuleNotFoundError as error:
-        remedy = 'pip install "rucksac[robotics]"' if IN_COLLECTIONS.match(source) else "install the module"
+        remedy = ROBOTICS if IN_COLLECTIONS.match(source) else "install the module"
         raise UsageError(f"{source!r} cannot be made ({error}); {remedy} or correct the id") from error
     except ANYTHING as error:
         raise _not_made(f"making {source!r}", error, kwargs) from error
@@ -134,6 +136,8 @@ def _not_made(where: str, error: BaseException, kwargs: dict[str, Any]) -> Usage
             f"the environment takes no argument {unknown[0]!r} ({_line(error)}); correct --env.{unknown[0]}, or the "
             "env_args of the agent that it is made for"
         )
+    if isinstance(error, TypeError) and (missing := MISSING.search(str(error))):
+        return UsageError(f"the environment needs an argument ({_line(error)}); give it by --env.{missing[1]} VALUE")
     return environment_failed(where, error)
 
 

@@ -15,7 +15,7 @@ from rucksac.errors import UsageError
 class Composite:
     """Parts of Dict and Tuple one after the other, what is discrete as one-hot rows.
 
-    Parts of a Dict come in the order of the space, which Gymnasium sorts by name.
+    Parts of a Dict come in the order of the space: as its keywords were given, or sorted where it was made of a dict.
     """
 
     space: gymnasium.Space[Any]
@@ -41,7 +41,12 @@ def _pieces(space: gymnasium.Space[Any], obs: Any, name: str) -> list[np.ndarray
         parts = enumerate(zip(space.spaces, obs, strict=True))
         return [piece for index, (part, one) in parts for piece in _pieces(part, one, f"{name} at {index}")]
     if isinstance(space, spaces.Box):
-        return [Numbers(space.shape).flatten(obs)]
+        flat = Numbers(space.shape).flatten(obs)
+        if not (finite := np.isfinite(flat)).all():
+            index = np.unravel_index(finite.argmin(), space.shape)
+            where = f"{name} at index {tuple(map(int, index))}" if space.shape else name
+            raise UsageError(f"{where} is {flat[finite.argmin()]}, but must be finite; correct its source")
+        return [flat]
     if not space.contains(obs):
         raise UsageError(f"{name} is {_short(obs)}, which is not in the space {_short(space)}; correct it")
     return [np.asarray(spaces.flatten(space, obs))]

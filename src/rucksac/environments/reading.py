@@ -138,7 +138,12 @@ def _continuous(space: kinds.Box, low_given: Bounds, high_given: Bounds) -> Acti
             "(gymnasium.wrappers.ClipAction makes bounds infinite: leave it out)"
         )
     if not (low < high).all():
-        raise UsageError("an action dimension has a lower bound that is not below its upper bound; correct the space")
+        at = (low >= high).argmax()
+        what = "--action-low and --action-high" if low_given or high_given else "the action space"
+        raise UsageError(
+            f"actions go from {low[at]:g} to {high[at]:g} in dimension {at}, but every lower bound must be below its "
+            f"upper bound; correct {what}"
+        )
     wrong = (low < space.low.reshape(-1)) | (high > space.high.reshape(-1))
     if wrong.any():
         raise UsageError(

@@ -99,7 +99,7 @@ class Spaces:
             flat = self.observations.flatten(obs).astype(np.float32)
         if not np.isfinite(flat).all():
             index = np.isfinite(flat).argmin()
-            raise UsageError(f"an observation is not finite in float32 at index {index}; correct its source")
+            raise UsageError(f"an observation is not finite in float32 at index {index}: {flat[index]}; correct it")
         return flat
 
 

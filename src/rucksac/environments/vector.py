@@ -10,7 +10,7 @@ An environment in it that has ended begins anew by one of three rules (Gymnasium
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import iterate
 
 from rucksac.environments.lanes import Began, Lost, nothing_played
@@ -30,7 +30,8 @@ class VectorLanes:
                 "the VectorEnv does not say how its environments begin anew; set metadata['autoreset_mode'] to a "
                 "gymnasium.vector.AutoresetMode"
             ) from None
-        self.seeded = self.mode is AutoresetMode.DISABLED
+        self._a_seed_each = isinstance(envs.unwrapped, SyncVectorEnv | AsyncVectorEnv)  # others promise to take one
+        self.seeded = self.mode is AutoresetMode.DISABLED and self._a_seed_each
         self._first: list[np.ndarray] = []  # by lane, what `reset` returns
         self._ended = np.zeros(envs.num_envs, bool)
 
@@ -44,12 +45,11 @@ class VectorLanes:
         step what is returned for some is the last observation, which stands until the lane has `Began`.
         """
         if len(seeds) == len(self):
-            self._first = self._flat(self._call("reset", seed=[seeds[lane] for lane in range(len(self))])[0])
+            self._first = self._flat(self._call("reset", seed=self._seeds(seeds))[0])
             self._ended[:] = False
         elif self.mode is AutoresetMode.DISABLED:
             mask = np.array([lane in seeds for lane in range(len(self))])
-            given = [seeds.get(lane) for lane in range(len(self))]
-            self._first = self._flat(self._call("reset", seed=given, options={"reset_mask": mask})[0])
+            self._first = self._flat(self._call("reset", seed=self._seeds(seeds), options={"reset_mask": mask})[0])
         return {lane: self._first[lane] for lane in seeds}
 
     def step(self, actions: np.ndarray) -> list[Stepped | Began | Lost]:
@@ -73,6 +73,9 @@ class VectorLanes:
     def play(self, lane: int, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:  # noqa: ARG002
         """See `Lanes`; one lane cannot be stepped alone, so nothing is played."""
         return nothing_played(self.spaces)
+
+    def _seeds(self, seeds: dict[int, int]) -> list[int | None] | int:
+        return [seeds.get(lane) for lane in range(len(self))] if self._a_seed_each else seeds[min(seeds)]
 
     def _flat(self, obs: Any) -> list[np.ndarray]:
         return [self.spaces.flatten(each) for each in iterate(self.envs.observation_space, obs)]

@@ -23,6 +23,7 @@ from rucksac.resources import available_memory, available_threads
 from rucksac.tools import costs
 from rucksac.tools.examination import failure, judge_play, judge_spaces
 from rucksac.tools.findings import Finding
+from rucksac.tools.patience import patience
 from rucksac.tools.random_play import Hearing, RandomPlay, Sights, play_randomly
 
 MOST_STEPS, MOST_SECONDS = 2_000, 10.0  # of random play
@@ -49,12 +50,13 @@ def examine_environment(
 def _examine(
     source: EnvSource, config: Config, most_steps: int, episodes: int | None, cleanup: ExitStack
 ) -> Iterator[Finding]:
-    env = cleanup.enter_context(closed_at_last(make(source, config)))
+    with patience(config.env_timeout):
+        env = cleanup.enter_context(closed_at_last(make(source, config)))
     spaces = spaces_of(env, config.action_low, config.action_high)
     observation = env.single_observation_space if isinstance(env, VectorEnv) else env.observation_space
     yield from judge_spaces(observation, spaces)
     sights = Sights(observation, spaces.observations)
-    lanes = lanes_of(config, Hearing(env, sights) if isinstance(env, gymnasium.Env) else env)
+    lanes = lanes_of(config, Hearing(env, sights, config.env_timeout) if isinstance(env, gymnasium.Env) else env)
     play = play_randomly(lanes, sights, config.seed, most_steps, episodes, MOST_SECONDS)
     time_limit = _time_limit(env)
     yield from judge_play(play, sights, config, time_limit)

@@ -10,6 +10,7 @@ from gymnasium import spaces as kinds
 from rucksac.config import Config
 from rucksac.environments.choices import Choices
 from rucksac.environments.spaces import Continuous, Spaces
+from rucksac.text import count
 from rucksac.tools.findings import Finding
 from rucksac.tools.random_play import RandomPlay, Sights
 
@@ -142,8 +143,8 @@ def _episodes(play: RandomPlay, config: Config, time_limit: int | None) -> Itera
         else:
             yield Finding(
                 "episodes",
-                f"none ended in {play.steps:,} steps, and there is no time limit: training would see a single start, "
-                "and an evaluation might never end",
+                f"none ended in {play.steps:,} steps, and Gymnasium knows of no time limit: training would see a "
+                "single start, and an evaluation might never end",
                 values,
                 "advice",
                 f"--time-limit {USUAL_TIME_LIMIT}, or whatever shows all that is to be learned",
@@ -155,7 +156,7 @@ def _episodes(play: RandomPlay, config: Config, time_limit: int | None) -> Itera
         values |= {"shortest": int(lengths.min()), "mean": float(lengths.mean()), "longest": longest}
         same = lengths.min() == longest
         span = (
-            f"{longest:,} steps each"
+            f"{count(longest, 'step')} each"
             if same
             else f"{lengths.min():,} to {longest:,} steps, {lengths.mean():.0f} on average"
         )

@@ -20,6 +20,7 @@ from rucksac.environments.spaces import Stepped, finite_reward
 from rucksac.errors import UsageError
 from rucksac.normalisation import Moments
 from rucksac.streams import Stream, generator
+from rucksac.tools.patience import patience
 
 TRAILS, TRAIL_STEPS = 2, 200  # episodes, and steps of each, that are kept to be played again
 COLOUR = re.compile(r"\x1b\[\d*m")
@@ -116,11 +117,11 @@ class Sights:
 
 
 class Hearing(gymnasium.Wrapper):
-    """Lets `Sights` see what an environment says, and for how long it thinks; changes nothing."""
+    """Lets `Sights` see what an environment says, and for how long it thinks, at most `timeout` seconds at a time."""
 
-    def __init__(self, env: gymnasium.Env, sights: Sights) -> None:
+    def __init__(self, env: gymnasium.Env, sights: Sights, timeout: float) -> None:
         super().__init__(env)
-        self.sights = sights
+        self.sights, self.timeout = sights, timeout
 
     def reset(self, **kwargs: Any) -> Any:
         """Reset and take in the first observation."""
@@ -143,7 +144,8 @@ class Hearing(gymnasium.Wrapper):
     @contextmanager
     def _timed(self) -> Iterator[None]:
         start = time.perf_counter()
-        yield
+        with patience(self.timeout):
+            yield
         self.sights.seconds += time.perf_counter() - start
 
 

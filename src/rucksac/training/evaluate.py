@@ -91,8 +91,8 @@ def evaluate_lanes(
                 again[lane] = seed + number[lane]
             elif lengths[lane] == LONGEST_EPISODE:
                 raise UsageError(
-                    f"an evaluation episode has not ended after {LONGEST_EPISODE:,} steps; give the environment a time "
-                    "limit, such as --time-limit 1000"
+                    f"an evaluation episode has not ended after {LONGEST_EPISODE:,} steps; build a time limit into the "
+                    "environment, or train anew with one, such as --time-limit 1000"
                 )
         if again and len(found) < episodes:
             for lane, begun in lanes.reset(again).items():

@@ -202,6 +202,10 @@ class _Run:
             recorder.add(
                 Watchdog(self.config.gamma, self.config.envs, _largest_reward(agent, training.replay), self._warn)
             )
+            if self.threads > (most := available_threads()):
+                notes.append(
+                    f"{self.threads} threads share {count(most, 'processor')}, which is much slower than one each."
+                )
             for note in notes:
                 self._warn(note)
             lap("start")
