@@ -30,7 +30,7 @@ class Task(NamedTuple):
 THRESHOLD, SMALL = "Gymnasium's reward threshold", "--hidden 128 128 --batch-size 128 --lr 1e-3"
 TASKS = {
     "cartpole": Task("CartPole-v1", 30_000, 5, 475, THRESHOLD, "--lr 1e-3 --eval-every 2000"),
-    "lunarlander-discrete": Task("LunarLander-v3", 100_000, 3, 200, THRESHOLD, SMALL),
+    "lunarlander-discrete": Task("LunarLander-v3", 150_000, 3, 200, THRESHOLD, SMALL),
     "lunarlander": Task(
         "LunarLander-v3", 150_000, 3, 200, THRESHOLD, f"--env.continuous true --envs 2 --workers 1 {SMALL}"
     ),
