@@ -21,6 +21,8 @@ from typing import NamedTuple
 import gymnasium
 import numpy as np
 
+from rucksac.text import count
+
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 NUMBERS = (1, 2, 4, 8, 16)
@@ -169,7 +171,8 @@ def main() -> None:
         writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    (RESULTS / "environments.md").write_text(f"{options.env}, medians of {options.rounds} rounds.\n{table(rows)}")
+    heading = f"{options.env}, medians of {count(options.rounds, 'round')}."
+    (RESULTS / "environments.md").write_text(f"{heading}\n{table(rows)}")
 
 
 if __name__ == "__main__":

@@ -153,14 +153,14 @@ def _package(graph: torch.fx.GraphModule, examples: list[Tensor], file: Path) ->
     with tempfile.TemporaryDirectory(dir=file.parent, prefix="building-") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         exported = torch.export.export(graph, tuple(examples), strict=False)
-        with torch._inductor.config.patch(_choices()):
+        with torch._inductor.config.patch(_compiler_settings()):
             built = torch._inductor.aoti_compile_and_package(exported, package_path=str(Path(folder) / "step.pt2"))
         loader = _load(Path(built))
         os.replace(built, file)  # atomic: two processes may build the same file at once
     return loader
 
 
-def _choices() -> dict[str, Any]:
+def _compiler_settings() -> dict[str, Any]:
     """Return what is set in PyTorch's compiler.
 
     It tries out each vector extension on a small program, which takes five seconds the first time. A C++ compiler new
