@@ -20,7 +20,7 @@ from rucksac.stats import bootstrap_interval
 
 RESULTS = Path(__file__).parent / "results"
 PRECISIONS = ("fp32", "bf16")
-STEPS = {"HalfCheetah-v5": 50_000, "Pendulum-v1": 10_000, "Reacher-v5": 20_000}
+STEPS = {"HalfCheetah-v5": 50_000, "Pendulum-v1": 20_000, "Reacher-v5": 20_000}
 SEEDS = range(1, 6)
 
 
