@@ -46,6 +46,15 @@ def test_rewards_are_divided_by_the_spread_of_returns_and_each_environment_has_i
     assert (normaliser.observations(np.array([[3.0]])) == 3.0).all()
 
 
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_the_first_reward_after_many_zeros_is_cut_off(scale):
+    normaliser = Normaliser(1, 1, 0.99, observations=False, rewards=True, reward_scale=scale)
+    for reward in [0.0] * 10_000 + [1.0]:
+        normaliser.learn(0, np.zeros(1), reward, False)
+    assert normaliser.returns.spread < 0.02
+    assert normaliser.rewards(np.array([1.0, -1.0, 0.01], np.float32)) == pytest.approx(scale * np.array([10, -10, 1]), rel=0.01)
+
+
 def test_statistics_count_environment_steps_once_and_are_loaded_with_the_agent(tmp_path):
     settings = {**SMALL, "steps": 60, "envs": 2, "utd": 3.0, "normalise_observations": True, "normalise_rewards": True}
     agent = rucksac.train("Pendulum-v1", run=tmp_path / "run", **settings)

@@ -3,10 +3,11 @@
 import os
 import sys
 import time
+from collections import OrderedDict
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Dict, Discrete
 
 
 class World(gymnasium.Env):
@@ -187,6 +188,20 @@ class OnlyInWorkers:
 
     def __call__(self, **arguments):
         return self.source(**arguments) if os.getpid() != self.parent else Forever()
+
+
+class InItsOwnOrder(World):
+    """Observations whose parts are not sorted by name, at either level."""
+
+    observation_space = Dict(b=Box(-9, 9, (1,)), a=Dict(OrderedDict(d=Box(-9, 9, (2,)), c=Discrete(2))))
+    flat = (-5.0, 1.0, 2.0, 0.0, 1.0)
+
+    def seen(self):
+        return {"a": {"c": 1, "d": np.array([1.0, 2.0])}, "b": np.array([-5.0])}
+
+    def step(self, action):
+        self.steps += 1
+        return self.seen(), float(action[0]), False, self.steps == 5, {}
 
 
 class Random(World):

@@ -98,10 +98,11 @@ class Agent:
             batch = batch._replace(obs=obs, next_obs=next_obs, reward=torch.from_numpy(scale(batch.reward.numpy())))
         self._update_noise.standard_normal(dtype=np.float32, out=self._noise)
         config, improvements = self.config, max(1, self.grad_steps // self.config.policy_delay)
-        critic, epsilon = adam_scales(config.lr, self.grad_steps)
-        policy, temperature = (adam_scales(lr, improvements)[0] for lr in (config.policy_lr or config.lr, config.lr))
+        critic, critic_epsilon = adam_scales(config.lr, self.grad_steps)
+        policy, policy_epsilon = adam_scales(config.policy_lr or config.lr, improvements)
+        temperature, _ = adam_scales(config.lr, improvements)
         tau = config.tau if self.grad_steps % config.target_every == 0 else 0.0
-        self._scales[:] = policy, critic, temperature, epsilon, tau
+        self._scales[:] = policy, critic, temperature, critic_epsilon, policy_epsilon, tau
         improve = self.grad_steps % config.policy_delay == 0
         return (self.step_function if improve else self.critic_step_function)(self.step_arguments(batch))
 

@@ -18,6 +18,7 @@ Precision = Literal["fp32", "bf16"]
 Compile = Literal["auto", "never"]
 Device = Literal["cpu", "cuda", "auto"]
 PolicyQ = Literal["smallest", "first"]
+TemperatureLoss = Literal["alpha", "log"]
 EntropyToCome = Literal["auto", "always", "never"]
 Saving = Literal["stop", "continue"]
 
@@ -82,6 +83,8 @@ class Config:
     """Temperature: learned, or a fixed number (reward units per nat). A deterministic policy has no use for it."""
     initial_alpha: float = 1.0
     """First value of a learned temperature."""
+    temperature_loss: TemperatureLoss = "alpha"
+    """What the gap between entropy and target is multiplied by: alpha, or its logarithm."""
     target_entropy: float | None = None
     """Entropy that a learned temperature aims at, in nats of the [-1, 1] action; minus the action size if not given,
     for discrete actions 0.8 times the highest."""
@@ -303,6 +306,7 @@ _RULES: dict[str, Rule] = {
     "alpha": _or("learned", _between(1e-30, 1e30)),
     "initial_alpha": _between(1e-30, 1e30),
     "target_entropy": _or(None, _between(-1e6, 1e6)),
+    "temperature_loss": _choice(TemperatureLoss),
     "entropy_to_come": _choice(EntropyToCome),
     "normalise_observations": _FLAG,
     "normalise_rewards": _FLAG,

@@ -31,8 +31,8 @@ class Normaliser:
     """What the networks see instead of raw observations and rewards; replay memory keeps the raw ones.
 
     Observations become (obs - mean) / spread, rewards are divided by the spread of the discounted returns so far of
-    each environment, so that a constant factor in the rewards makes no difference; `reward_scale` is one that makes
-    one, applied to either. The logs never see any of it.
+    each environment, so that a constant factor in the rewards makes no difference; both are cut off at `FARTHEST`.
+    `reward_scale` then multiplies what the critics see. The logs never see any of it.
     """
 
     def __init__(
@@ -62,8 +62,8 @@ class Normaliser:
 
     def rewards(self, reward: np.ndarray) -> np.ndarray:
         """Return rewards (B,) as the critics see them."""
-        scaled = reward * self.reward_scale
-        return (scaled / self.returns.spread if self.returns else scaled).astype(np.float32)
+        scaled = (reward / self.returns.spread).clip(-FARTHEST, FARTHEST) if self.returns else reward
+        return (scaled * self.reward_scale).astype(np.float32)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all that changes, by name; the arrays are the ones in use."""

@@ -101,9 +101,10 @@ def test_policy_loss_by_hand():
 @given(st.floats(-3, 3), st.floats(-3, 3))
 def test_temperature_falls_when_the_policy_is_more_random_than_wanted(policy_entropy, target_entropy):
     log_alpha = torch.tensor(0.3, requires_grad=True)
-    loss = eq.temperature_loss(log_alpha.exp(), torch.tensor(policy_entropy), target_entropy)
-    loss.backward()
-    assert log_alpha.grad.item() == pytest.approx(math.exp(0.3) * (policy_entropy - target_entropy), abs=1e-5)
+    for loss, slope in ((eq.temperature_loss, math.exp(0.3)), (eq.log_temperature_loss, 1.0)):
+        log_alpha.grad = None
+        loss(log_alpha, torch.tensor(policy_entropy), target_entropy).backward()
+        assert log_alpha.grad.item() == pytest.approx(slope * (policy_entropy - target_entropy), abs=1e-5)
 
 
 def test_pessimistic_takes_the_smallest_answer_element_by_element():

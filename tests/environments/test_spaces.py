@@ -112,6 +112,46 @@ def test_parts_of_an_observation_are_strung_together_and_discrete_ones_become_on
     assert again.flatten(nested()).tolist() == expected.tolist()
 
 
+def kinds_of_space(parts):
+    names = st.lists(st.sampled_from("badec"), min_size=1, max_size=4, unique=True)
+    return st.one_of(
+        names.flatmap(lambda keys: st.tuples(*[parts] * len(keys)).map(lambda each: Dict(list(zip(keys, each))))),
+        names.flatmap(lambda keys: st.tuples(*[parts] * len(keys)).map(lambda each: Dict(**dict(zip(keys, each))))),
+        st.lists(parts, min_size=1, max_size=3).map(Tuple),
+    )
+
+
+SIMPLE = st.one_of(
+    st.lists(st.integers(1, 3), max_size=2).map(lambda shape: Box(-9, 9, tuple(shape), np.float32)),
+    st.builds(Discrete, st.integers(2, 4), start=st.integers(-2, 2)),
+    st.lists(st.integers(2, 3), min_size=1, max_size=2).map(MultiDiscrete),
+    st.integers(1, 3).map(MultiBinary),
+)
+
+
+@given(kinds_of_space(st.recursive(SIMPLE, kinds_of_space, max_leaves=6)), st.integers(0, 2**16))
+def test_any_space_is_the_same_after_it_was_written_and_read(space, seed):
+    spaces = spaces_of(Box(-1, 1, (1,)), space)
+    again = reading.from_json(json.loads(json.dumps(reading.to_json(spaces), sort_keys=True)))
+    reading.check_same(again, spaces)
+    space.seed(seed)
+    obs = space.sample()
+    expected = gymnasium.spaces.flatten(space, obs).astype(np.float32)
+    np.testing.assert_array_equal(spaces.flatten(obs), expected)
+    np.testing.assert_array_equal(again.flatten(obs), expected)
+
+
+def test_parts_in_another_order_are_another_space():
+    one, other = (spaces_of(Box(-1, 1, (1,)), Dict(pair=Dict([(key, Discrete(2)) for key in keys]))) for keys in ("ba", "ab"))
+    with pytest.raises(UsageError, match=r"with observation 'pair' parts a, b, but this one has b, a"):
+        reading.check_same(one, other)
+
+
+def test_parts_whose_names_are_no_text_are_refused():
+    with pytest.raises(UsageError, match="a Dict of observations has a part named 1, but names must be text"):
+        spaces_of(Box(-1, 1, (1,)), Dict({1: Discrete(2)}))
+
+
 @pytest.mark.parametrize(
     ("obs", "says"),
     [

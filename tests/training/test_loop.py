@@ -17,7 +17,7 @@ from rucksac.resources import available_threads
 from rucksac.training.agent_file import tensors_of
 from rucksac.training.loop import crossed
 from rucksac.training.train import Plan, plan_of, resume_run, threads_for, train_run
-from tests.worlds import Counter, Failing, Faulty, Forever, OnlyInWorkers, OutOfStep, World
+from tests.worlds import Counter, Failing, Faulty, Forever, InItsOwnOrder, OnlyInWorkers, OutOfStep, World
 
 SMALL = {
     "warmup": 20, "batch_size": 16, "hidden": (16,), "compile": "never", "threads": 1, "log_every": 10,
@@ -316,3 +316,13 @@ def test_a_failed_environment_closes_its_episode_in_the_replay_memory(tmp_path, 
     ends = [replay.kind[lane * replay.rows_per_lane : (lane + 1) * replay.rows_per_lane] for lane in (0, 1)]
     cut_short = [np.flatnonzero(each & (TERMINATED | TRUNCATED))[0] for each in ends]
     assert sorted(cut_short) == [1, 4]  # the third step of one environment never came; five are an episode
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_parts_of_observations_keep_the_order_of_their_space_wherever_it_goes(tmp_path, workers):
+    run = tmp_path / "run"
+    agent = rucksac.train(InItsOwnOrder, **{**SMALL, "steps": 60, "eval_every": 30}, workers=workers, run=run)
+    obs, loaded = InItsOwnOrder().reset()[0], rucksac.load(run)
+    assert loaded.predict(obs)[0] == agent.predict(obs)[0]
+    for own in (agent, loaded, rucksac.resume(run, env=InItsOwnOrder, steps=70)):
+        assert own.spaces.flatten(obs).tolist() == list(InItsOwnOrder.flat)

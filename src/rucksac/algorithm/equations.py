@@ -92,10 +92,16 @@ def entropy(log_prob: Tensor, weight: Tensor) -> Tensor:
     return -(weight * log_prob).sum(-1).mean()
 
 
-def temperature_loss(alpha: Tensor, policy_entropy: Tensor, target_entropy: float) -> Tensor:
+def temperature_loss(log_alpha: Tensor, policy_entropy: Tensor, target_entropy: float) -> Tensor:
     """Return J(alpha) = E[-alpha (log pi(a|s) + target)] = alpha (H - target) ([2] Eq. 18); all shape ()."""
-    _ranks(alpha=(alpha, 0), policy_entropy=(policy_entropy, 0))
-    return alpha * (policy_entropy - target_entropy)
+    _ranks(log_alpha=(log_alpha, 0), policy_entropy=(policy_entropy, 0))
+    return log_alpha.exp() * (policy_entropy - target_entropy)
+
+
+def log_temperature_loss(log_alpha: Tensor, policy_entropy: Tensor, target_entropy: float) -> Tensor:
+    """Return log alpha (H - target), whose slope does not shrink with alpha (the authors' code, rail-berkeley/softlearning)."""
+    _ranks(log_alpha=(log_alpha, 0), policy_entropy=(policy_entropy, 0))
+    return log_alpha * (policy_entropy - target_entropy)
 
 
 def pessimistic(q: Tensor) -> Tensor:

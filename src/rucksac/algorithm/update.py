@@ -36,12 +36,16 @@ class Batch(NamedTuple):
 
 
 class Scales(NamedTuple):
-    """The scalars of one step, each shape (): Adam's step sizes and epsilon, and the target's weight."""
+    """The scalars of one step, each shape (): Adam's step sizes and epsilons, and the target's weight.
+
+    Policy and temperature count their own steps, so their bias corrections and hence their epsilon differ.
+    """
 
     policy: Tensor
     critic: Tensor
     temperature: Tensor
-    epsilon: Tensor
+    critic_epsilon: Tensor
+    policy_epsilon: Tensor
     tau: Tensor
 
 
@@ -97,6 +101,7 @@ class SAC:
     value: StateValue | None = None
     targets: tuple[str, ...] = ("critic",)  # the networks with a slow copy, which then answers for the next states
     policy_q: Callable[[Tensor], Tensor] = equations.pessimistic  # how N critics become the one that the policy climbs
+    temperature_loss: Callable[[Tensor, Tensor, float], Tensor] = equations.temperature_loss
     entropy_to_come: bool = True  # counts where states are valued ([1] Eq. 3); not so in SACLite (arXiv 2201.12434)
 
     def start(self, alpha: float) -> State:
@@ -127,7 +132,7 @@ class SAC:
         else:
             expected = self._soft_value(slow["policy"], slow["critic"], batch.obs, noise[0], alpha)
             gradient = self.value.gradient(state.value.value, batch.obs, expected)
-            value = state.value.descend(gradient, scales.critic, scales.epsilon)
+            value = state.value.descend(gradient, scales.critic, scales.critic_epsilon)
             next_value = self.value(slow["value"], batch.next_obs)
         target_q = equations.td_target(batch.reward, batch.discount, next_value)
 
@@ -136,7 +141,7 @@ class SAC:
             return equations.critic_loss(answers, target_q), answers.mean()
 
         gradient, (critic_loss_now, q_mean) = grad_and_value(critic_loss, has_aux=True)(state.critic.value)
-        critic = state.critic.descend(gradient, scales.critic, scales.epsilon)
+        critic = state.critic.descend(gradient, scales.critic, scales.critic_epsilon)
 
         policy, policy_loss_now, entropy = state.policy, torch.zeros_like(alpha), torch.zeros_like(alpha)
         if improve:
@@ -147,16 +152,16 @@ class SAC:
                 return loss, equations.entropy(now.log_prob, now.weight)
 
             gradient, (policy_loss_now, entropy) = grad_and_value(policy_loss, has_aux=True)(state.policy.value)
-            policy = state.policy.descend(gradient, scales.policy, scales.epsilon)
+            policy = state.policy.descend(gradient, scales.policy, scales.policy_epsilon)
 
         temperature, temperature_loss_now = state.temperature, torch.zeros_like(alpha)
         if improve and (target_entropy := self.target_entropy) is not None:
 
             def temperature_loss(temperature: Parameters) -> Tensor:
-                return equations.temperature_loss(temperature["log_alpha"].exp(), entropy, target_entropy)
+                return self.temperature_loss(temperature["log_alpha"], entropy, target_entropy)
 
             gradient, temperature_loss_now = grad_and_value(temperature_loss)(state.temperature.value)
-            temperature = state.temperature.descend(gradient, scales.temperature, scales.epsilon)
+            temperature = state.temperature.descend(gradient, scales.temperature, scales.policy_epsilon)
 
         online = {"policy": policy.value, "critic": critic.value, "value": value.value}
         target = {

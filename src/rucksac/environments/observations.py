@@ -15,7 +15,7 @@ from rucksac.errors import UsageError
 class Composite:
     """Parts of Dict and Tuple one after the other, what is discrete as one-hot rows.
 
-    Parts of a Dict come in the order of the space: as its keywords were given, or sorted where it was made of a dict.
+    Parts of a Dict come in the order of the space, which Gymnasium sorts by name where it was made of a plain dict.
     """
 
     space: gymnasium.Space[Any]

@@ -82,19 +82,34 @@ def from_json(values: dict[str, Any]) -> Spaces:
 
 
 def check_same(given: Spaces, expected: Spaces) -> None:
-    """Raise `UsageError` unless both describe the same observations and actions."""
-    one, other = to_json(given), to_json(expected)
+    """Raise `UsageError` unless both describe the same observations and actions, parts in the same order."""
+    this, other = to_json(given), to_json(expected)
     for part in ("observation", "action"):
-        if one[part] != other[part]:
-            name = next(name for name in {**one[part], **other[part]} if one[part].get(name) != other[part].get(name))
+        if difference := _difference(this[part], other[part], part):
+            where, here, there = difference
             raise UsageError(
-                f"the agent was made for an environment with {part} {name} {other[part].get(name)}, but this one has "
-                f"{one[part].get(name)}; use the environment it was made for"
+                f"the agent was made for an environment with {where} {there}, but this one has {here}; use the "
+                "environment it was made for"
             )
+
+
+def _difference(one: dict[str, Any], other: dict[str, Any], where: str) -> tuple[str, Any, Any] | None:
+    """Return where two described spaces first differ and what each has there, None where they are the same."""
+    if one["kind"] == other["kind"] == "Dict":
+        names, other_names = ([name for name, _ in each["parts"]] for each in (one, other))
+        if names != other_names:
+            return f"{where} parts", ", ".join(names), ", ".join(other_names)
+        pairs = zip(one["parts"], other["parts"], strict=True)
+        found = (_difference(part, match, f"{where} {name!r}") for (name, part), (_, match) in pairs)
+        return next(filter(None, found), None)
+    name = next((name for name in {**one, **other} if one.get(name) != other.get(name)), None)
+    return name and (f"{where} {name}", one.get(name), other.get(name))
 
 
 def _check_observation(space: Any, inside: str = "") -> None:
     parts = space.spaces if isinstance(space, kinds.Dict | kinds.Tuple) else ()
+    if isinstance(parts, dict) and (unnamed := [name for name in parts if not isinstance(name, str)]):
+        raise UsageError(f"a Dict{inside} of observations has a part named {unnamed[0]!r}, but names must be text")
     for part in parts.values() if isinstance(parts, dict) else parts:
         _check_observation(part, f" inside {type(space).__name__}")
     if not isinstance(space, SUPPORTED):
@@ -165,7 +180,7 @@ def _bound(name: str, own: np.ndarray, given: Bounds) -> np.ndarray:
 def _describe(space: gymnasium.Space[Any]) -> dict[str, Any]:
     kind = next(each.__name__ for each in SUPPORTED if isinstance(space, each))
     if isinstance(space, kinds.Dict):
-        return {"kind": kind, "parts": {name: _describe(part) for name, part in space.items()}}
+        return {"kind": kind, "parts": [[name, _describe(part)] for name, part in space.items()]}
     if isinstance(space, kinds.Tuple):
         return {"kind": kind, "parts": [_describe(part) for part in space]}
     if isinstance(space, kinds.Discrete):
@@ -178,7 +193,7 @@ def _describe(space: gymnasium.Space[Any]) -> dict[str, Any]:
 def _space(values: dict[str, Any]) -> gymnasium.Space[Any]:
     kind = values["kind"]
     if kind == "Dict":
-        return kinds.Dict({str(name): _space(part) for name, part in values["parts"].items()})
+        return kinds.Dict([(str(name), _space(part)) for name, part in values["parts"]])  # a mapping would be sorted
     if kind == "Tuple":
         return kinds.Tuple([_space(part) for part in values["parts"]])
     if kind == "Discrete":

@@ -17,7 +17,7 @@ from rucksac.environments.choices import Choices
 from rucksac.errors import UsageError
 from rucksac.training import files
 
-KIND, VERSION = "rucksac-agent", 3
+KIND, VERSION = "rucksac-agent", 4
 TENSORS = "agent.safetensors"
 LARGEST_TENSORS = 64 * 2**30
 
@@ -124,7 +124,21 @@ def _from_version_2(content: dict[str, Any]) -> dict[str, Any]:
     return {**content, "version": 3, "spaces": spaces}
 
 
-MIGRATIONS = {1: _from_version_1, 2: _from_version_2}
+def _from_version_3(content: dict[str, Any]) -> dict[str, Any]:
+    """Version 4 lists the parts of a Dict; the mapping before kept the order in which the agent was trained."""
+    spaces = content["spaces"]
+    return {**content, "version": 4, "spaces": {**spaces, "observation": _listed(spaces["observation"])}}
+
+
+def _listed(space: dict[str, Any]) -> dict[str, Any]:
+    if space["kind"] == "Dict":
+        return {**space, "parts": [[name, _listed(part)] for name, part in space["parts"].items()]}
+    if space["kind"] == "Tuple":
+        return {**space, "parts": [_listed(part) for part in space["parts"]]}
+    return space
+
+
+MIGRATIONS = {1: _from_version_1, 2: _from_version_2, 3: _from_version_3}
 
 
 def _name(path: tuple[Any, ...]) -> str:

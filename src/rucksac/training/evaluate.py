@@ -23,7 +23,7 @@ class EvaluationStopped(Exception):
 
 
 class Evaluation(NamedTuple):
-    """Episode i started from reset(seed=first_seed + i) and used the policy's mean action."""
+    """Episodes with the policy's mean action; the i-th started from reset(seed=first_seed + i) where lanes take seeds."""
 
     episodes: list[Episode]
 
@@ -85,7 +85,8 @@ def evaluate_lanes(
             lengths[lane] += 1
             if outcome.terminated or outcome.truncated:
                 if number[lane] < episodes:
-                    found[number[lane]] = Episode(seed + number[lane], totals[lane], lengths[lane])
+                    started_from = seed + number[lane] if lanes.seeded else -1
+                    found[number[lane]] = Episode(started_from, totals[lane], lengths[lane])
                 number[lane] += count
                 totals[lane], lengths[lane] = 0.0, 0
                 again[lane] = seed + number[lane]

@@ -1,0 +1,151 @@
+"""Fifty gradient steps of every kind against the textbook: modules, autograd and PyTorch's optimisers, in float64.
+
+The reference shares networks' first values, batches and noise with the step, and not one line of it.
+"""
+
+import copy
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Normal
+
+from rucksac.algorithm.update import Batch
+from rucksac.building import build
+from rucksac.environments.choices import Choices
+from rucksac.environments.opening import lanes_of
+from tests.algorithm.test_update import SPACES, config
+
+STEPS, ROWS = 50, 7
+PARTS = ("policy", "critic", "value")
+
+
+class Reference:
+    """Soft Actor-Critic and its relatives, written as one would write them in a notebook."""
+
+    def __init__(self, agent):
+        self.config, parts, state = agent.config, agent.algorithm, agent.state
+        self.target_entropy, self.discrete = parts.target_entropy, isinstance(agent.spaces.actions, Choices)
+        networks = {"policy": parts.policy, "critic": parts.critic, "value": parts.value and parts.value.network}
+        self.networks = {name: copy.deepcopy(each).requires_grad_(True) for name, each in networks.items() if each}
+        self.slow = {name: copy.deepcopy(self.networks[name]) for name in state.target}
+        self.log_alpha = torch.tensor(agent.alpha).log().requires_grad_(True)
+        rates = {"policy": self.config.policy_lr or self.config.lr}
+        self.adam = {
+            name: torch.optim.Adam(network.parameters(), rates.get(name, self.config.lr))
+            for name, network in self.networks.items()
+        }
+        self.adam["temperature"] = torch.optim.Adam([self.log_alpha], self.config.lr)
+        self.steps = 0
+
+    def soft_value(self, policy, critic, obs, noise, spread, pick, alpha):
+        """Return E_a[Q - alpha log pi] per state, and the entropy."""
+        output = policy(obs)
+        if self.discrete:
+            log_prob = output.log_softmax(-1)
+            q = pick(critic(obs))
+            return (log_prob.exp() * (q - alpha * log_prob)).sum(-1), -(log_prob.exp() * log_prob).sum(-1).mean()
+        if self.config.deterministic_policy:
+            clip = self.config.noise_clip
+            action = (output.tanh() + (spread * noise).clamp(-clip, clip)).clamp(-1, 1)
+            return pick(critic(obs, action)), torch.tensor(0.0)
+        mean, log_std = output.chunk(2, -1)
+        normal = Normal(mean, log_std.clamp(-20, 2).exp())
+        u = mean + normal.stddev * noise
+        log_prob = (normal.log_prob(u) - torch.log(1 - u.tanh() ** 2)).sum(-1)
+        return pick(critic(obs, u.tanh())) - alpha * log_prob, -log_prob.mean()
+
+    def descend(self, name, loss):
+        self.adam[name].zero_grad()
+        loss.backward(inputs=self.adam[name].param_groups[0]["params"])
+        self.adam[name].step()
+
+    def update(self, batch, noise):
+        self.steps += 1
+        config, alpha = self.config, self.log_alpha.detach().exp()
+        smallest = lambda q: q.min(0).values  # noqa: E731
+        to_come = config.entropy_to_come == "always" or (config.entropy_to_come == "auto" and not self.discrete)
+        policy, critic, value = (self.networks.get(name) for name in PARTS)
+        with torch.no_grad():
+            judge = self.slow.get("policy", policy), self.slow.get("critic", critic)
+            obs = batch.obs if value else batch.next_obs
+            soft, _ = self.soft_value(*judge, obs, noise[0], config.target_noise, smallest, alpha * to_come)
+            next_value = self.slow["value"](batch.next_obs).squeeze(-1) if value else soft
+            target = batch.reward + batch.discount * next_value
+        if value:
+            self.descend("value", ((value(batch.obs).squeeze(-1) - soft) ** 2).mean() / 2)
+        answers = (critic(batch.obs) * batch.action).sum(-1) if self.discrete else critic(batch.obs, batch.action)
+        self.descend("critic", sum(((q - target) ** 2).mean() / 2 for q in answers))
+        if self.steps % config.policy_delay == 0:
+            pick = (lambda q: q[0]) if config.policy_q == "first" else smallest
+            soft, entropy = self.soft_value(policy, critic, batch.obs, noise[1], config.improvement_noise, pick, alpha)
+            self.descend("policy", -soft.mean())
+            if self.target_entropy is not None:
+                factor = self.log_alpha if config.temperature_loss == "log" else self.log_alpha.exp()
+                self.descend("temperature", factor * (entropy.detach() - self.target_entropy))
+        if self.steps % config.target_every == 0:
+            for name, slow in self.slow.items():
+                for old, new in zip(slow.parameters(), self.networks[name].parameters(), strict=True):
+                    old.data += config.tau * (new.data - old.data)
+
+
+def batches(spaces, count):
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(count):
+        obs, next_obs = torch.randn(2, ROWS, spaces.obs_size, generator=generator)
+        action = torch.rand(ROWS, spaces.action_size, generator=generator) * 2 - 1
+        if isinstance(spaces.actions, Choices):
+            action = torch.eye(spaces.action_size)[action.argmax(-1)]
+        reward = torch.randn(ROWS, generator=generator)
+        discount = 0.99 * (torch.rand(ROWS, generator=generator) > 0.2)
+        yield Batch(obs, action, reward, discount, next_obs)
+
+
+TD3 = {"deterministic_policy": True, "target_policy": True, "policy_q": "first", "noise_clip": 0.3}
+KINDS = {
+    "sac": {},
+    "log-temperature": {"temperature_loss": "log", "initial_alpha": 0.2},
+    "fixed-temperature": {"alpha": 0.3, "critics": 3, "tau": 1.0, "target_every": 3},
+    "state-value": {"value_network": True, "alpha": 0.7},
+    "delayed": {"policy_delay": 3, "policy_lr": 2e-3},
+    "no-entropy-to-come": {"entropy_to_come": "never", "initial_alpha": 3.0},
+    "td3": {**TD3, "policy_delay": 2, "target_every": 2},
+    "ddpg": {"deterministic_policy": True, "target_policy": True, "critics": 1, "target_noise": 0.0, "tau": 0.1},
+    "noisy-improvement": {"deterministic_policy": True, "improvement_noise": 0.1, "target_noise": 0.1},
+    "discrete": {"discrete": True},
+    "discrete-entropy-to-come": {"discrete": True, "entropy_to_come": "always", "policy_delay": 2},
+    "discrete-state-value": {"discrete": True, "value_network": True, "temperature_loss": "log"},
+}
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_step_equals_the_textbook(kind):
+    settings = dict(KINDS[kind])
+    discrete = settings.pop("discrete", False)
+    spaces = lanes_of(config(), gymnasium.make("CartPole-v1")).spaces if discrete else SPACES
+    agent = build(config(batch_size=ROWS, **{"lr": 1e-3, **settings}), spaces)
+    agent._scales = agent._scales.astype(np.float64)  # the rest follows PyTorch's default type
+    agent._scalars = list(torch.from_numpy(agent._scales).unbind())
+    reference = Reference(agent)
+    for batch in batches(spaces, STEPS):
+        agent.update(batch)
+        reference.update(batch, torch.from_numpy(agent._noise).double())
+    for name, network in reference.networks.items():
+        assert_same(getattr(agent.state, name).value, network)
+    for name, network in reference.slow.items():
+        assert_same(agent.state.target[name], network)
+    torch.testing.assert_close(agent.state.temperature.value["log_alpha"], reference.log_alpha.detach())
+
+
+def assert_same(learned, network):
+    for name, parameter in network.named_parameters():
+        assert learned[name].dtype == torch.float64
+        torch.testing.assert_close(learned[name], parameter.detach(), rtol=0, atol=1e-8)
