@@ -1,99 +1,234 @@
-"""Does it learn? Several seeds of tasks of every kind, with the default recipe and nothing changed but what is named.
+"""How well it learns: one protocol for every task, every setting and every library.
 
-    python benchmarks/learning.py --tasks cartpole lunarlander
+    python benchmarks/learning.py --suite mujoco --seeds 1-10 --steps 100000
+    python benchmarks/learning.py --tasks halfcheetah --seeds 1-5 --steps 100000 --peer sb3 --set learning_starts=10000
 
-Writes one row per evaluation to results/learning.csv (rows of other tasks stay), a table and a picture per task.
+The policy's mean action is evaluated in an environment of its own, from the starts reset(seed=0), reset(seed=1) and so
+on, at equal intervals from the first steps to the last. Every episode is a row in results/learning/TASK.csv.gz,
+together with settings and versions. A run that was stopped goes on where it was when the same command is given again,
+one that is on record is not repeated; a peer's run starts over. Runs go side by side on one thread each, because
+returns do not depend on what else the machine does. `benchmarks/page.py` makes tables and pictures of the rows.
 """
 
 import argparse
 import csv
+import gzip
+import importlib.metadata
+import io
+import json
+import os
+import platform
 import subprocess
 import sys
-import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-RESULTS = Path(__file__).parent / "results"
+from throughput import peers_python
+
+HERE = Path(__file__).parent
+RESULTS, RUNS = HERE / "results/learning", HERE / ".runs"
+COLUMNS = ("library", "recipe", "settings", "seed", "env_steps", "episode", "start", "return", "length", "versions")
+VERSIONS = ("torch", "gymnasium", "mujoco", "numpy")
+SMALL = "hidden=128,128 batch_size=128 lr=1e-3"
 
 
 class Task(NamedTuple):
-    """What is trained, for how many seeds, and the return at which it counts as learned."""
+    """What is trained, for how long, how often it is evaluated, and settings that the task wants."""
 
     env: str
-    steps: int
-    seeds: int
-    learned: float
-    why: str  # this return
-    flags: str = ""
+    steps: int = 100_000
+    every: int = 5_000
+    episodes: int = 10
+    settings: str = ""
 
 
-THRESHOLD, SMALL = "Gymnasium's reward threshold", "--hidden 128 128 --batch-size 128 --lr 1e-3"
 TASKS = {
-    "cartpole": Task("CartPole-v1", 30_000, 5, 475, THRESHOLD, "--lr 1e-3 --eval-every 2000"),
-    "lunarlander-discrete": Task("LunarLander-v3", 150_000, 3, 200, THRESHOLD, SMALL),
-    "lunarlander": Task(
-        "LunarLander-v3", 150_000, 3, 200, THRESHOLD, f"--env.continuous true --envs 2 --workers 1 {SMALL}"
-    ),
-    "reacher": Task("Reacher-v5", 30_000, 3, -6, "a random policy has -44, Gymnasium asks -3.75"),
-    "halfcheetah": Task("HalfCheetah-v5", 50_000, 2, 3_000, "a random policy has -260, Gymnasium asks 4800"),
+    "pendulum": Task("Pendulum-v1", 20_000, 2_000, 100),
+    "cartpole": Task("CartPole-v1", 30_000, 2_000, settings="lr=1e-3"),
+    "lunarlander": Task("LunarLander-v3", 150_000, settings=f"env.continuous=true {SMALL}"),
+    "lunarlander-discrete": Task("LunarLander-v3", 150_000, settings=SMALL),
+    "reacher": Task("Reacher-v5", 30_000),
+    "pendulum-double": Task("InvertedDoublePendulum-v5", 30_000),
+    "halfcheetah": Task("HalfCheetah-v5"),
+    "hopper": Task("Hopper-v5"),
+    "walker2d": Task("Walker2d-v5"),
+    "ant": Task("Ant-v5"),
+    "humanoid": Task("Humanoid-v5"),
+}
+SUITES = {
+    "pendulum": ("pendulum",),
+    "classic": ("pendulum", "cartpole"),
+    "box2d": ("lunarlander", "lunarlander-discrete"),
+    "mujoco-small": ("reacher", "pendulum-double"),
+    "mujoco": ("halfcheetah", "hopper", "walker2d", "ant", "humanoid"),
 }
 
 
-def train(task: Task, folder: Path) -> list[dict[str, float | int]]:
-    words = f"{task.env} --seeds 1-{task.seeds} --steps {task.steps} --threads 1 {task.flags} --quiet".split()
-    subprocess.run([sys.executable, "-m", "rucksac", "train", *words, "--run", folder], check=True)
-    rows = []
-    for run in sorted(folder.glob("seed*")):
-        with (run / "evaluations.csv").open(newline="") as stream:
-            returns: dict[int, list[float]] = {}
-            for row in csv.DictReader(stream):
-                returns.setdefault(int(row["env_steps"]), []).append(float(row["return"]))
-        seed = int(run.name.removeprefix("seed"))
-        for steps, values in returns.items():
-            rows.append({"seed": seed, "env_steps": steps, "return": round(sum(values) / len(values), 2)})
-    return rows
+class Job(NamedTuple):
+    """One run."""
+
+    task: str
+    library: str
+    recipe: str
+    settings: str  # NAME=VALUE, separated by spaces
+    seed: int
+    steps: int
+
+    @property
+    def folder(self) -> Path:
+        """Return where the run lies until it is on record."""
+        return RUNS / "-".join([*map(str, self[:3]), *self.settings.split(), str(self.seed)]).replace("/", "_")
+
+    def train(self) -> list[dict]:
+        """Return a row for every evaluation episode."""
+        task = TASKS[self.task]
+        self.folder.parent.mkdir(exist_ok=True)
+        if self.library == "rucksac":
+            self._rucksac(task)
+        else:
+            self._peer(task)
+        with (self.folder / "evaluations.csv").open(newline="") as stream:
+            return [
+                {
+                    **{name: getattr(self, name) for name in ("library", "recipe", "settings", "seed")},
+                    **{name: row[name] for name in ("env_steps", "episode", "return", "length")},
+                    "start": row["seed"],
+                    "versions": versions(self.library),
+                }
+                for row in csv.DictReader(stream)
+            ]
+
+    def _rucksac(self, task: Task) -> None:
+        command = [sys.executable, "-m", "rucksac"]
+        if (self.folder / "checkpoints").exists():
+            command += ["resume", str(self.folder), "--steps", str(self.steps)]
+        else:
+            subprocess.run(["rm", "-rf", self.folder], check=True)
+            words = f"--recipe {self.recipe} --seed {self.seed} --steps {self.steps} --threads 1 --quiet"
+            words += f" --eval-every {task.every} --eval-episodes {task.episodes}"
+            for setting in f"{task.settings} {self.settings}".split():
+                name, value = setting.split("=", 1)
+                words += f" --{name.replace('_', '-')} {value.replace(',', ' ')}"
+            command += ["train", task.env, "--run", str(self.folder), *words.split()]
+        run(command)
+
+    def _peer(self, task: Task) -> None:
+        order = {"library": self.library, "env": task.env, "seed": self.seed, "steps": self.steps}
+        order |= {"every": task.every, "episodes": task.episodes, "folder": str(self.folder)}
+        order["settings"] = dict(setting.split("=", 1) for setting in self.settings.split())
+        run([peers_python(), str(HERE / "learning_peer.py"), json.dumps(order)])
 
 
-def table(rows: list[dict[str, str]]) -> str:
-    lines = ["| task | seeds | steps | learned means | reached after (each seed) | return at the end (each seed) |"]
-    lines += ["|---|---|---|---|---|---|"]
-    for name, task in TASKS.items():
-        own = [row for row in rows if row["task"] == name]
-        seeds = sorted({int(row["seed"]) for row in own})
-        if not seeds:
-            continue
-        curves = [[(int(r["env_steps"]), float(r["return"])) for r in own if int(r["seed"]) == seed] for seed in seeds]
-        reached = [next((f"{steps:,}" for steps, value in curve if value >= task.learned), "-") for curve in curves]
-        final = [f"{max(curve)[1]:.0f}" for curve in curves]
-        what = f"{task.env} {task.flags}".strip()
-        lines.append(
-            f"| {what} | {len(seeds)} | {task.steps:,} | {task.learned:g}: {task.why} | {', '.join(reached)} | "
-            f"{', '.join(final)} |"
+def run(command: list) -> None:
+    done = subprocess.run(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command))} failed:\n{done.stderr[-2000:]}")
+
+
+def versions(library: str) -> str:
+    """Return what a run was made with."""
+    if library != "rucksac":
+        listed = subprocess.run(
+            [peers_python(), "-m", "pip", "freeze"], capture_output=True, text=True, check=True
+        ).stdout
+        wanted = ("stable", "sbx", "jax==", *(f"{name}==" for name in VERSIONS))
+        found = [line.replace("==", " ") for line in listed.splitlines() if line.lower().startswith(wanted)]
+    else:
+        commit = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False
         )
-    return "\n".join(lines) + "\n"
+        found = [
+            f"rucksac {commit.stdout.strip()}",
+            *(f"{name} {importlib.metadata.version(name)}" for name in VERSIONS),
+        ]
+    return ", ".join([*found, f"python {platform.python_version()}"])
+
+
+class Record:
+    """The rows of one task: compressed, in the order of their runs, replaced as a whole."""
+
+    lock = threading.Lock()
+
+    def __init__(self, task: str) -> None:
+        self.file = RESULTS / f"{task}.csv.gz"
+
+    def rows(self) -> list[dict]:
+        """Return all rows."""
+        if not self.file.exists():
+            return []
+        with gzip.open(self.file, "rt", newline="") as stream:
+            return list(csv.DictReader(stream))
+
+    def has(self, job: Job) -> bool:
+        """Return whether the run, or a longer one like it, is on record."""
+        return any(same(row, job) and int(row["env_steps"]) >= job.steps for row in self.rows())
+
+    def put(self, job: Job, rows: list[dict]) -> None:
+        """Add a run in place of a shorter one like it."""
+        with self.lock:
+            RESULTS.mkdir(parents=True, exist_ok=True)
+            text = io.StringIO(newline="")
+            writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows([*(row for row in self.rows() if not same(row, job)), *rows])
+            new = self.file.with_suffix(".new")
+            new.write_bytes(gzip.compress(text.getvalue().encode(), mtime=0))
+            new.replace(self.file)
+
+
+def same(row: dict, job: Job) -> bool:
+    """Return whether a row is of a run like this one, steps aside."""
+    return all(row[name] == str(getattr(job, name)) for name in ("library", "recipe", "settings", "seed"))
+
+
+def do(job: Job) -> None:
+    """Train one run unless it is on record, and put it there."""
+    record = Record(job.task)
+    if record.has(job):
+        return
+    rows = job.train()
+    record.put(job, rows)
+    last = [
+        float(row["return"]) for row in rows if int(row["env_steps"]) == max(int(each["env_steps"]) for each in rows)
+    ]
+    print(
+        f"{job.task} {job.library} {job.recipe} {job.settings} seed {job.seed}: {sum(last) / len(last):.1f}", flush=True
+    )
+    subprocess.run(["rm", "-rf", job.folder], check=True)
+
+
+def numbers(text: str) -> list[int]:
+    """Return the seeds that "1-3,7" names."""
+    parts = [part.split("-") for part in text.split(",")]
+    return [seed for part in parts for seed in range(int(part[0]), int(part[-1]) + 1)]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    """Train what is asked for and is not on record yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--suite", choices=SUITES)
+    which.add_argument("--tasks", nargs="+", choices=TASKS)
+    parser.add_argument("--seeds", type=numbers, default=numbers("1-10"))
+    parser.add_argument("--steps", type=int, help="instead of the task's own number")
+    parser.add_argument("--peer", choices=("sb3", "sbx"), help="another library in place of rucksac")
+    parser.add_argument("--recipe", default="sac")
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of the library")
+    parser.add_argument("--processes", type=int, default=2, help="runs at a time")
     options = parser.parse_args()
-    file = RESULTS / "learning.csv"
-    for name in options.tasks:
-        with tempfile.TemporaryDirectory() as folder:
-            new = [{"task": name, **row} for row in train(TASKS[name], Path(folder) / "runs")]
-            picture = RESULTS / f"learning-{name}.png"
-            command = [sys.executable, "-m", "rucksac", "plot", str(Path(folder) / "runs"), "-o", str(picture)]
-            subprocess.run(command, check=True)
-        kept = []
-        if file.exists():
-            with file.open(newline="") as stream:
-                kept = [row for row in csv.DictReader(stream) if row["task"] != name]
-        with file.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, ["task", "seed", "env_steps", "return"], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows([*kept, *new])
-        with file.open(newline="") as stream:
-            (RESULTS / "learning.md").write_text(table(list(csv.DictReader(stream))))
+    library, recipe = options.peer or "rucksac", "sac" if options.peer else options.recipe
+    jobs = [
+        Job(task, library, recipe, " ".join(options.set), seed, options.steps or TASKS[task].steps)
+        for seed in options.seeds
+        for task in options.tasks or SUITES[options.suite]
+    ]
+    with ThreadPoolExecutor(options.processes) as pool:
+        for _ in pool.map(do, jobs):
+            pass
 
 
 if __name__ == "__main__":

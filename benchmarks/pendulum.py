@@ -20,7 +20,7 @@ import gymnasium
 import numpy as np
 from matplotlib.figure import Figure
 
-from rucksac.stats import bootstrap_interval
+from rucksac.stats import mean_interval
 
 RESULTS = Path(__file__).parent / "results"
 STARTS = {"0..99": slice(0, 100), "100..119": slice(100, 120)}
@@ -100,7 +100,7 @@ def table(rows: list[dict], best: np.ndarray) -> str:
                 each = np.array(
                     [r["return"] for r in rows if (r["recipe"], r["env_steps"], r["starts"]) == (recipe, steps, name)]
                 )
-                low, high = bootstrap_interval(each)
+                low, high = mean_interval(each)
                 seeds = ", ".join(f"{value:.1f}" for value in each)
                 lines.append(
                     f"| {recipe} | {steps:,} | {name} | {best[part].mean():.1f} | {each.mean():.1f} "

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rucksac.stats import bootstrap_interval
+from rucksac.stats import mean_interval
 
 RESULTS = Path(__file__).parent / "results"
 PRECISIONS = ("fp32", "bf16")
@@ -56,7 +56,7 @@ def table(rows: list[dict]) -> str:
     for env in (env for env in STEPS if any(row["env"] == env for row in rows)):
         full, half = (second_halves(rows, env, precision) for precision in PRECISIONS)
         difference = 100 * (half - full) / abs(full.mean())
-        low, high = bootstrap_interval(difference)
+        low, high = mean_interval(difference)
         cells = [", ".join(f"{value:,.1f}" for value in seeds) for seeds in (full, half)]
         cells = [env, f"{STEPS[env]:,}", *cells, f"{difference.mean():+.1f} % ({low:+.1f} to {high:+.1f})"]
         lines.append(f"| {' | '.join(cells)} |")

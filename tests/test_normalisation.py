@@ -52,7 +52,9 @@ def test_the_first_reward_after_many_zeros_is_cut_off(scale):
     for reward in [0.0] * 10_000 + [1.0]:
         normaliser.learn(0, np.zeros(1), reward, False)
     assert normaliser.returns.spread < 0.02
-    assert normaliser.rewards(np.array([1.0, -1.0, 0.01], np.float32)) == pytest.approx(scale * np.array([10, -10, 1]), rel=0.01)
+    assert normaliser.rewards(np.array([1.0, -1.0, 0.01], np.float32)) == pytest.approx(
+        scale * np.array([10, -10, 1]), rel=0.01
+    )
 
 
 def test_statistics_count_environment_steps_once_and_are_loaded_with_the_agent(tmp_path):

@@ -82,7 +82,9 @@ def build(
         value=value,
         targets=("value",) if value else ("critic", "policy") if config.target_policy else ("critic",),
         policy_q=equations.first if config.policy_q == "first" else equations.pessimistic,
-        temperature_loss=equations.log_temperature_loss if config.temperature_loss == "log" else equations.temperature_loss,
+        temperature_loss=equations.log_temperature_loss
+        if config.temperature_loss == "log"
+        else equations.temperature_loss,
         entropy_to_come=not discrete if config.entropy_to_come == "auto" else config.entropy_to_come == "always",
     )
     normaliser = None

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from rucksac.errors import UsageError
 
 Activation = Literal["relu", "tanh", "elu", "silu", "gelu"]
-Initialisation = Literal["default", "xavier"]
+Initialisation = Literal["default", "xavier", "orthogonal", "lecun"]
 Precision = Literal["fp32", "bf16"]
 Compile = Literal["auto", "never"]
 Device = Literal["cpu", "cuda", "auto"]

@@ -1,20 +1,19 @@
-"""Statistics of returns: interquartile mean and bootstrap intervals (Agarwal et al., arXiv 2108.13264)."""
+"""Statistics of returns: the interquartile mean (Agarwal et al., arXiv 2108.13264) and the interval of a mean."""
 
-from collections.abc import Callable
+import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
 
-RESAMPLES = 2_000
-
 
 class Summary(NamedTuple):
-    """Mean, standard deviation (over the values, ddof = 0), interquartile mean and the mean's 95 % interval."""
+    """Mean, standard deviation (over the values, ddof = 0), interquartile mean, the mean's 95 % interval if any."""
 
     mean: float
     std: float
     iqm: float
-    ci95: tuple[float, float]
+    ci95: tuple[float, float] | None
 
 
 def interquartile_mean(values: np.ndarray) -> np.ndarray:
@@ -26,21 +25,42 @@ def interquartile_mean(values: np.ndarray) -> np.ndarray:
     return (ordered * weight).sum(-1) / weight.sum()
 
 
-def bootstrap_interval(
-    values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray] = lambda rows: rows.mean(-1)
-) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of a statistic of `values` (n,), the same one at every call."""
-    if len(values) == 1:
-        return float(values[0]), float(values[0])
-    generator = np.random.Generator(np.random.PCG64DXSM(0))
-    resamples = values[generator.integers(0, len(values), (RESAMPLES, len(values)))]
-    low, high = np.quantile(statistic(resamples), [0.025, 0.975])
-    return float(low), float(high)
+def mean_interval(values: np.ndarray) -> tuple[float, float] | None:
+    """Return the 95 % interval of the mean of `values` (n,) by Student's t; None for a single value, which has none.
+
+    It covers the mean of a normal distribution 95 % of the time from two values on. Few values of a skewed one cover
+    less often: five exponential ones 90 %, by simulation, where percentiles of a bootstrap cover 79 %.
+    """
+    count = len(values)
+    if count < 2:
+        return None
+    half = students_t(count - 1) * float(np.std(values, ddof=1)) / math.sqrt(count)
+    mean = float(np.mean(values))
+    return mean - half, mean + half
+
+
+@functools.cache
+def students_t(freedom: int) -> float:
+    """Return the t beyond which on either side lies 5 % of Student's distribution, by bisection of its integral."""
+    low, high = 0.0, 13.0
+    while high - low > 1e-12:
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if _within(middle, freedom) < 0.95 else (low, middle)
+    return high
+
+
+def _within(t: float, freedom: int) -> float:
+    """Return P(|T| < t), a finite sum for whole degrees of freedom (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""
+    angle = math.atan(t / math.sqrt(freedom))
+    odd, square = freedom % 2, math.cos(angle) ** 2
+    term, total = math.cos(angle) if odd else 1.0, 0.0
+    for k in range(2 if odd else 1, freedom, 2):
+        total += term
+        term *= square * k / (k + 1)
+    return 2.0 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
 
 
 def summarise(values: np.ndarray) -> Summary:
     """Return the summary of at least one value (n,)."""
     values = np.asarray(values, np.float64)
-    return Summary(
-        float(values.mean()), float(values.std()), float(interquartile_mean(values)), bootstrap_interval(values)
-    )
+    return Summary(float(values.mean()), float(values.std()), float(interquartile_mean(values)), mean_interval(values))

@@ -1,5 +1,7 @@
 """How numbers and foreign words are written for people."""
 
+from collections.abc import Sequence
+
 
 def count(number: int, noun: str) -> str:
     """Return a number and what is counted, such as "1 seed" and "1,200 steps"."""
@@ -10,6 +12,11 @@ def size(number: int) -> str:
     """Return a number of bytes in KiB, MiB or GiB, whichever suits it."""
     exponent = 1 if number < 1000 * 2**10 else 2 if number < 1000 * 2**20 else 3
     return f"{number / 2 ** (10 * exponent):,.1f} {('KiB', 'MiB', 'GiB')[exponent - 1]}"
+
+
+def interval(bounds: Sequence[float] | None, digits: int = 1) -> str:
+    """Return an interval such as "-3.0 to 2.5", or that there is none."""
+    return "none for a single value" if bounds is None else f"{bounds[0]:.{digits}f} to {bounds[1]:.{digits}f}"
 
 
 def printable(text: str) -> str:

@@ -115,8 +115,12 @@ def test_parts_of_an_observation_are_strung_together_and_discrete_ones_become_on
 def kinds_of_space(parts):
     names = st.lists(st.sampled_from("badec"), min_size=1, max_size=4, unique=True)
     return st.one_of(
-        names.flatmap(lambda keys: st.tuples(*[parts] * len(keys)).map(lambda each: Dict(list(zip(keys, each))))),
-        names.flatmap(lambda keys: st.tuples(*[parts] * len(keys)).map(lambda each: Dict(**dict(zip(keys, each))))),
+        names.flatmap(
+            lambda keys: st.tuples(*[parts] * len(keys)).map(lambda each: Dict(list(zip(keys, each, strict=True))))
+        ),
+        names.flatmap(
+            lambda keys: st.tuples(*[parts] * len(keys)).map(lambda each: Dict(**dict(zip(keys, each, strict=True))))
+        ),
         st.lists(parts, min_size=1, max_size=3).map(Tuple),
     )
 
@@ -142,7 +146,9 @@ def test_any_space_is_the_same_after_it_was_written_and_read(space, seed):
 
 
 def test_parts_in_another_order_are_another_space():
-    one, other = (spaces_of(Box(-1, 1, (1,)), Dict(pair=Dict([(key, Discrete(2)) for key in keys]))) for keys in ("ba", "ab"))
+    one, other = (
+        spaces_of(Box(-1, 1, (1,)), Dict(pair=Dict([(key, Discrete(2)) for key in keys]))) for keys in ("ba", "ab")
+    )
     with pytest.raises(UsageError, match=r"with observation 'pair' parts a, b, but this one has b, a"):
         reading.check_same(one, other)
 

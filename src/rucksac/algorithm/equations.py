@@ -99,7 +99,7 @@ def temperature_loss(log_alpha: Tensor, policy_entropy: Tensor, target_entropy: 
 
 
 def log_temperature_loss(log_alpha: Tensor, policy_entropy: Tensor, target_entropy: float) -> Tensor:
-    """Return log alpha (H - target), whose slope does not shrink with alpha (the authors' code, rail-berkeley/softlearning)."""
+    """Return log alpha (H - target), whose slope does not shrink with alpha (rail-berkeley/softlearning, of [2])."""
     _ranks(log_alpha=(log_alpha, 0), policy_entropy=(policy_entropy, 0))
     return log_alpha * (policy_entropy - target_entropy)
 

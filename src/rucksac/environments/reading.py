@@ -103,7 +103,7 @@ def _difference(one: dict[str, Any], other: dict[str, Any], where: str) -> tuple
         found = (_difference(part, match, f"{where} {name!r}") for (name, part), (_, match) in pairs)
         return next(filter(None, found), None)
     name = next((name for name in {**one, **other} if one.get(name) != other.get(name)), None)
-    return name and (f"{where} {name}", one.get(name), other.get(name))
+    return (f"{where} {name}", one.get(name), other.get(name)) if name else None
 
 
 def _check_observation(space: Any, inside: str = "") -> None:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from rucksac.config import Config
 from rucksac.errors import UsageError
-from rucksac.stats import bootstrap_interval
+from rucksac.stats import mean_interval
 from rucksac.training.folder import RunFolder
 from rucksac.training.record import COLUMNS
 
@@ -147,7 +147,7 @@ def _draw_inside(groups: list[list[RunData]], labels: list[str]) -> Figure:
 
 
 def _line_with_interval(axes: Axes, curves: list[tuple[np.ndarray, np.ndarray]], colour: str, label: str) -> None:
-    """Draw one run as it is; draw several as their mean with a 95 % bootstrap interval over runs."""
+    """Draw one run as it is; draw several as their mean with a 95 % interval over runs."""
     curves = [(steps, values) for steps, values in curves if len(steps)]
     if not curves:
         return
@@ -158,7 +158,7 @@ def _line_with_interval(axes: Axes, curves: list[tuple[np.ndarray, np.ndarray]],
     values = np.array([np.interp(grid, steps, values, np.nan, np.nan) for steps, values in curves])
     there = [column[~np.isnan(column)] for column in values.T]  # each run counts as far as it reaches
     some = np.array([len(column) > 0 for column in there])
-    intervals = np.array([bootstrap_interval(column) for column in there if len(column)])
+    intervals = np.array([_interval(column) for column in there if len(column)])
     axes.plot(grid[some], [column.mean() for column in there if len(column)], color=colour, label=label)
     axes.fill_between(grid[some], intervals[:, 0], intervals[:, 1], color=colour, alpha=0.2, linewidth=0)
 
@@ -173,11 +173,16 @@ def _evaluations(axes: Axes, group: list[RunData], colour: str, label: str) -> N
         each = [run.evaluations["return"][run.evaluations["env_steps"] == step] for run in group]
         points.append(each[0] if len(group) == 1 else np.array([returns.mean() for returns in each if len(returns)]))
     means = np.array([values.mean() for values in points])
-    intervals = np.array([bootstrap_interval(values) for values in points])
+    intervals = np.array([_interval(values) for values in points])
     errors = np.abs(intervals.T - means)
     axes.errorbar(
         steps, means, errors, fmt="o", color=colour, markersize=5, capsize=3, markeredgecolor="white", label=label
     )
+
+
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    """Return the interval of the mean; a single value is drawn without one."""
+    return mean_interval(values) or (float(values[0]), float(values[0]))
 
 
 def _running_mean(values: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from rucksac.stats import summarise
+from rucksac.text import interval
 from rucksac.training.record import Row
 
 RECENT_EPISODES = 10
@@ -72,7 +73,7 @@ class Console:
     def evaluation(self, rows: list[Row]) -> None:
         """Show the evaluation."""
         figures = summarise(np.array([row["return"] for row in rows]))
-        self._evaluation = f"{figures.mean:.1f} (95 % interval {figures.ci95[0]:.1f} to {figures.ci95[1]:.1f})"
+        self._evaluation = f"{figures.mean:.1f} (95 % interval {interval(figures.ci95)})"
         if not self._live:
             self._out.print(f"step {rows[0]['env_steps']:,}: evaluation {self._evaluation}")
 

@@ -1,0 +1,60 @@
+"""One training run of another library under the protocol of learning.py, which starts it in the peers' environment.
+
+python benchmarks/learning_peer.py '{"library": "sb3", "env": "HalfCheetah-v5", "seed": 1, ...}'
+"""
+
+import ast
+import csv
+import json
+import sys
+from pathlib import Path
+
+import gymnasium
+
+
+def evaluate(model, env, episodes: int) -> list[tuple]:
+    """Return start, return and length of whole episodes with the mean action."""
+    found = []
+    for start in range(episodes):
+        obs, _ = env.reset(seed=start)
+        total, length, over = 0.0, 0, False
+        while not over:
+            obs, reward, terminated, truncated, _ = env.step(model.predict(obs, deterministic=True)[0])
+            total, length, over = total + float(reward), length + 1, terminated or truncated
+        found.append((start, total, length))
+    return found
+
+
+def main() -> None:
+    """Train, evaluate and write evaluations.csv once all is done."""
+    order = json.loads(sys.argv[1])
+    import torch
+    from stable_baselines3.common.callbacks import BaseCallback
+
+    torch.set_num_threads(1)
+    if order["library"] == "sbx":
+        from sbx import SAC
+    else:
+        from stable_baselines3 import SAC
+    rows, judge = [], gymnasium.make(order["env"])
+
+    class Evaluations(BaseCallback):
+        def _on_step(self) -> bool:
+            if self.num_timesteps % order["every"] == 0:
+                found = evaluate(self.model, judge, order["episodes"])
+                rows.extend((self.num_timesteps, number, *each) for number, each in enumerate(found))
+            return True
+
+    settings = {name: ast.literal_eval(value) for name, value in order["settings"].items()}
+    model = SAC("MlpPolicy", gymnasium.make(order["env"]), seed=order["seed"], **settings)
+    model.learn(order["steps"], callback=Evaluations())
+    folder = Path(order["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "evaluations.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["env_steps", "episode", "seed", "return", "length"])
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
