@@ -252,7 +252,7 @@ def test_mistakes_get_one_sentence_and_exit_code_2(words, says, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_the_first_signal_leaves_a_usable_run(number, code, tmp_path):
     run = tmp_path / "run"
     long = [word if word != "300" else "1000000" for word in SMALL]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from rucksac.commands import COMMANDS
 from rucksac.commands.parsing import parse
 from rucksac.errors import EnvironmentFailed, StoppedAtOnce, TrainingStopped, UsageError
+from rucksac.output import unfailing_output
 from rucksac.text import printable
 
 USAGE = """\
@@ -23,8 +24,18 @@ rucksac COMMAND --help explains a command; rucksac --version prints the version.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 the run failed, 2 the command cannot work as given."""
+    with unfailing_output() as out:
+        code = _run(list(sys.argv[1:] if arguments is None else arguments))
+        out.flush()
+        if out.error is None or isinstance(out.error, BrokenPipeError):  # a reader may have seen enough
+            return code
+        print(f"rucksac: the answer could not be written to standard output ({out.error.strerror})", file=sys.stderr)
+        return code or 1
+
+
+def _run(words: list[str]) -> int:
     try:
-        return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+        return _dispatch(words)
     except EnvironmentFailed as error:
         if error.__cause__:
             traceback.print_exception(error.__cause__)

@@ -139,11 +139,19 @@ def test_an_environment_that_fails_in_a_worker_is_made_anew_and_the_rest_goes_on
 
 
 @pytest.mark.parametrize("where", ["constructor", "reset", "step"])
-def test_when_restarts_are_used_up_the_run_ends_with_the_workers_own_traceback(where):
+def test_an_environment_that_raises_the_same_again_ends_the_run_with_its_own_traceback(where):
+    said = []
     with contextlib.ExitStack() as cleanup, pytest.raises(EnvironmentFailed, match="at rest.*worlds.py") as caught:
-        settings = {"env_args": {"where": where}, "restarts": 1}
-        play(opened(OnlyInWorkers(Failing), cleanup, envs=1, workers=1, **settings), 10)
+        settings = {"env_args": {"where": where}, "restarts": 100}
+        play(opened(OnlyInWorkers(Failing), cleanup, said.append, envs=1, workers=1, **settings), 10)
+    assert len(said) == (where != "constructor")
     assert "raise ZeroDivisionError" in str(caught.value.__cause__)
+
+
+def test_when_restarts_are_used_up_the_run_ends():
+    with contextlib.ExitStack() as cleanup, pytest.raises(EnvironmentFailed, match="exit code 7.*restarts 2 are used"):
+        settings = {"env_args": {"where": "step", "how": "dies"}, "restarts": 2}
+        play(opened(OnlyInWorkers(Failing), cleanup, envs=1, workers=1, **settings), 20)
 
 
 def test_a_dead_worker_takes_only_its_own_lanes_with_it(tmp_path):

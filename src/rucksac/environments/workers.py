@@ -47,9 +47,17 @@ class Faults:
 
     def __init__(self, allowed: int, say: Callable[[str], None]) -> None:
         self.allowed, self.seen, self._say = allowed, 0, say
+        self._last: dict[int, str] = {}  # what a lane's environment raised since it last finished an episode
+
+    def finished(self, lane: int) -> None:
+        """Take note that the environment in this lane finished an episode."""
+        self._last.pop(lane, None)
 
     def count(self, fault: Fault, lanes: list[int]) -> None:
-        """Take note of one more; raise `EnvironmentFailed` when it is one too many."""
+        """Take note of one more; raise `EnvironmentFailed` when it is one too many, or the same at once again."""
+        if fault.traceback and self._last.get(lanes[0]) == fault.message:
+            raise _failed(fault, "; it did the same in the episode before")
+        self._last[lanes[0]] = fault.message
         self.seen += 1
         if self.seen > self.allowed:
             raise _failed(fault, f"; --restarts {self.allowed} are used up")
@@ -183,6 +191,9 @@ class Workers:
         self._rows["action"] = actions
         answered = self._ask("step", {lane: () for lane in range(len(self)) if lane in self._under_way})
         rows = self._rows.copy()
+        for lane in answered:
+            if rows["ends"][lane].any():
+                self._faults.finished(lane)
         return [
             Stepped(row["obs"], float(row["reward"]), *map(bool, row["ends"])) if lane in answered else Lost()
             for lane, row in enumerate(rows)

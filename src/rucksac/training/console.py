@@ -1,6 +1,8 @@
 """A run as a person sees it: a live table on a terminal, plain lines elsewhere."""
 
+import sys
 import time
+from typing import TextIO, cast
 
 import numpy as np
 from rich.console import Console as RichConsole
@@ -9,6 +11,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from rucksac.output import Unfailing
 from rucksac.stats import summarise
 from rucksac.text import interval
 from rucksac.training.record import Row
@@ -17,11 +20,16 @@ RECENT_EPISODES = 10
 SECONDS_BETWEEN_LINES = 5.0
 
 
+def console() -> RichConsole:
+    """Return standard error for people to read; no failure to write there reaches the run."""
+    return RichConsole(file=cast(TextIO, Unfailing(sys.stderr)), stderr=True, highlight=False, soft_wrap=True)
+
+
 class Console:
     """A `Recorder` that shows. Everything goes to standard error, so that standard output stays for results."""
 
     def __init__(self, steps: int) -> None:
-        self._out = RichConsole(stderr=True, highlight=False, soft_wrap=True)
+        self._out = console()
         self._steps = steps
         self._returns: list[float] = []
         self._evaluation = ""

@@ -23,7 +23,7 @@ class EvaluationStopped(Exception):
 
 
 class Evaluation(NamedTuple):
-    """Episodes with the policy's mean action; the i-th starts from reset(seed=first_seed + i) where lanes take seeds."""
+    """Episodes with the policy's mean action; the i-th starts from reset(seed=first_seed + i) if lanes take seeds."""
 
     episodes: list[Episode]
 

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import platform
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,8 +36,10 @@ class RunFolder:
     @classmethod
     def create(cls, path: Path) -> "RunFolder":
         """Make the folder; raise `UsageError` when it already holds something or cannot be written."""
+        if path.is_dir() and (process := cls(path).occupant()):
+            raise UsageError(f"process {process} trains in {path}; give another --run, or wait for it")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            go_on = f"go on with rucksac resume {path}, " if (path / "config.json").exists() else ""
+            go_on = f"go on with rucksac resume {shlex.quote(str(path))}, " if (path / "config.json").exists() else ""
             raise UsageError(f"{path} is already in use; {go_on}give another --run, or remove it first")
         try:
             path.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
-from rich.console import Console as RichConsole
 from rich.live import Live
 from rich.table import Table
 
@@ -29,12 +28,12 @@ from rucksac.experience.replay import Replay
 from rucksac.resources import available_memory, available_threads
 from rucksac.stats import summarise
 from rucksac.text import count
+from rucksac.training.console import RECENT_EPISODES, console
 from rucksac.training.folder import RunFolder, threads_of
 from rucksac.training.stopping import FOLLOWING, StopRequest, stop_on_signals
 
 SEED_FOLDER = re.compile(r"seed(\d+)")
 SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_LINES = 0.5, 10.0
-RECENT_EPISODES = 10
 LONGEST_ROW = 400  # bytes
 
 
@@ -117,7 +116,7 @@ class _Member:
         self.errors.close()
         cast(IO[str], self.process.stdin).close()
         self.process = self.errors = None
-        stopped = code in (130, 143)
+        stopped = code in (129, 130, 143)  # by a signal that let it save
         self.state = (
             "done" if code == 0 else "stopped" if stopped else f"failed: {said[-1] if said else f'exit {code}'}"
         )
@@ -141,7 +140,7 @@ class Group:
 
     def __init__(self, folder: Path, quiet: bool) -> None:
         self.folder, self.quiet = folder, quiet
-        self._out = RichConsole(stderr=True, highlight=False, soft_wrap=True)
+        self._out = console()
         self.members = []
         for path in members(folder):
             saved = RunFolder.open(path).read_config()

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks the run to end well, the second ends it at once.
+"""Ctrl-C, SIGTERM and SIGHUP: the first asks the run to end well, the second ends it at once.
 
 A process that another one started to work for it also ends well when that one is gone, however it went: the other holds
 the far end of its standard input, which the system then closes.
@@ -31,9 +31,10 @@ class StopRequest(threading.Event):
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Turn SIGINT and SIGTERM into a `StopRequest` meanwhile; outside the main thread signals stay as they are.
+    """Turn the signals that ask a program to end into a `StopRequest` meanwhile, in the main thread.
 
-    A signal before `graceful` is set, and every second one, raises `StoppedAtOnce`.
+    SIGHUP, which a terminal sends when it closes, stays ignored where `nohup` has it so. A signal before `graceful` is
+    set, and every second one, raises `StoppedAtOnce`.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -48,7 +49,10 @@ def stop_on_signals() -> Iterator[StopRequest]:
 
     if os.environ.get(FOLLOWING):
         threading.Thread(target=_end_with_input, args=(request,), daemon=True).start()
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield request
     finally:

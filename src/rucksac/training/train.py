@@ -1,6 +1,7 @@
 """Putting a run together, fresh or from its last checkpoint; then the loop; then what came of it."""
 
 import dataclasses
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
@@ -238,7 +239,11 @@ class _Run:
                 self._save(training)
             when = f" This was at environment step {training.progress.env_steps:,}"
             saved = self.saved and self.checkpoints and self.checkpoints.exist()
-            go_on = f"; what came before is saved, and rucksac resume {self.shown_path} goes on" if saved else ""
+            go_on = (
+                f"; what came before is saved, and rucksac resume {shlex.quote(str(self.shown_path))} goes on"
+                if saved
+                else ""
+            )
             error.args = (f"{error}.{when}{go_on}",)
             raise
 
@@ -295,8 +300,8 @@ class _Run:
             self.console.note(text)
 
     def _warn(self, text: str) -> None:
-        """Say what a person must know of this run, and keep it in its folder for whoever was not there to read it."""
-        self._say(text)
+        """Say what a person must know of this run, in a line, and keep all of it in the folder."""
+        self._say(text.partition("\n")[0])
         if self.path and self.path.is_dir():
             with suppress(OSError), (self.path / "warnings.txt").open("a") as file:
                 file.write(f"{datetime.now().isoformat(' ', 'seconds')} {text}\n")
