@@ -216,7 +216,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=numbers, default=numbers("1-10"))
     parser.add_argument("--steps", type=int, help="instead of the task's own number")
     parser.add_argument("--peer", choices=("sb3", "sbx"), help="another library in place of rucksac")
-    parser.add_argument("--recipe", default="sac")
+    parser.add_argument("--recipe", default="rucksac")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of the library")
     parser.add_argument("--processes", type=int, default=2, help="runs at a time")
     options = parser.parse_args()

@@ -48,15 +48,15 @@ def test_training_shows_progress_and_names_the_next_commands(tmp_path):
     assert done.stdout == ""
     assert "3 observations, 1 action; 300 steps" in done.stderr
     assert "Preparing" not in done.stderr  # nothing is compiled
-    folder = tmp_path / "runs/Pendulum-v1-sac-seed1"
-    assert "evaluate runs/Pendulum-v1-sac-seed1 --episodes 100" in done.stderr
+    folder = tmp_path / "runs/Pendulum-v1-rucksac-seed1"
+    assert "evaluate runs/Pendulum-v1-rucksac-seed1 --episodes 100" in done.stderr
     assert {path.name for path in folder.iterdir()} == {
         "checkpoints", "config.json", "episodes.csv", "evaluations.csv", "lock", "metrics.csv", "replay",
         "summary.json",
     }  # fmt: skip
     again = rucksac("train", "Pendulum-v1", *SMALL, "--quiet", "--json", cwd=tmp_path)
     assert again.stderr == ""
-    assert json.loads(again.stdout)["run"] == "runs/Pendulum-v1-sac-seed1-2"
+    assert json.loads(again.stdout)["run"] == "runs/Pendulum-v1-rucksac-seed1-2"
 
 
 def test_a_live_table_on_a_terminal(tmp_path):
@@ -174,7 +174,7 @@ def test_recipes_are_listed_with_their_sources_and_explained_one_by_one():
         ["setting", "sac-v1", "sac"], ["--steps", "1,000,000", "20,000"], ["--value-network", "yes", "no"],
         ["--reward-scale", "5", "1"], ["--alpha", "1", "learned"],
     ]  # fmt: skip
-    assert "The settings are the defaults" in rucksac("recipes", "sac").stdout
+    assert "The settings are the defaults" in rucksac("recipes", "rucksac").stdout
     unknown = rucksac("recipes", "tdd3")
     assert (unknown.returncode, unknown.stdout) == (2, "")
     assert "did you mean 'td3'" in unknown.stderr
@@ -215,7 +215,7 @@ def test_settings_come_from_recipe_then_file_then_flags(tmp_path):
         (["train", "Pendulm-v1"], "did you mean Pendulum-v1"),
         (["train", "CartPole-v1", "--action-low", "0"], "which have no bounds; leave out --action-low"),
         (["train", "Pendulum-v1", "--batchsize", "3"], "did you mean --batch-size"),
-        (["train", "Pendulum-v1", "--recipe", "scа"], "the recipes are sac, sac-v1"),
+        (["train", "Pendulum-v1", "--recipe", "scа"], "the recipes are rucksac, sac"),
         (["train", "Pendulum-v1", "--gamma", "nan"], "--gamma is nan, but must be a number from 0 to below 1"),
         (["train", "Pendulum-v1", "--lr", "-1"], "--lr is -1.0, but must be a number from 1e-12 to 1"),
         (["train", "Pendulum-v1", "--steps", "many"], "--steps is 'many', but must be a whole number from 1 to 1e+15"),

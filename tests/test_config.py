@@ -4,7 +4,7 @@ import math
 import pytest
 
 from rucksac.algorithm.recipes import RECIPES
-from rucksac.config import _RULES, Config
+from rucksac.config import _RULES, Config, with_settings
 from rucksac.errors import UsageError
 
 
@@ -41,10 +41,19 @@ def test_settings_that_contradict_each_other_are_refused_with_the_way_out():
         Config(buffer_size=300)
 
 
+def test_the_warm_up_depends_on_the_steps_until_the_run_begins():
+    for steps, warmup in ((100, 256), (5_000, 500), (50_000, 5_000), (10**6, 10_000)):
+        settled = Config(steps=steps).settled()
+        assert settled.warmup == settled.first_update == Config(steps=steps).first_update == warmup
+        assert with_settings(settled, {"steps": 10**7}).warmup == warmup
+    assert Config(warmup=0).settled().warmup == 0
+
+
 def test_settings_survive_json():
     for recipe in RECIPES.values():
         assert Config.from_json(recipe.config.to_json()) == recipe.config
-    assert Config.from_json({"steps": 3}) == Config(steps=3)  # the others were not there yet when it was written
+    before = Config.from_json({"steps": 3})  # the others were not there yet when it was written
+    assert before == Config(steps=3, temperature_loss="alpha")
     for wrong, says in (({"shoe_size": 43}, "no setting 'shoe_size'"), ([3], "must be a table")):
         with pytest.raises(UsageError, match=says):
             Config.from_json(wrong)

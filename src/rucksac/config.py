@@ -21,6 +21,7 @@ PolicyQ = Literal["smallest", "first"]
 TemperatureLoss = Literal["alpha", "log"]
 EntropyToCome = Literal["auto", "always", "never"]
 Saving = Literal["stop", "continue"]
+LONGEST_WARMUP = 10_000  # unless one is given
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class Config:
     """Environment steps to train for."""
     seed: int = 1
     """Seed of every random stream of the run; one number gives one result."""
-    warmup: int = 1_000
-    """Environment steps of uniformly random actions at the start."""
+    warmup: int | None = None
+    """Environment steps of uniformly random actions at the start; a tenth of --steps if not given, 10,000 at most."""
     learning_starts: int | None = None
     """Environment steps before the first gradient step; as many as the warm-up if not given."""
     update_every: int = 1
@@ -67,7 +68,7 @@ class Config:
     """Let a slow copy of the policy choose the actions of the next states."""
     policy_delay: int = 1
     """Gradient steps of the critics for each of the policy and of the temperature."""
-    lr: float = 3e-4
+    lr: float = 1e-3
     """Adam's learning rate for critics, temperature, and policy."""
     policy_lr: float | None = None
     """Adam's learning rate for the policy; --lr if not given."""
@@ -83,7 +84,7 @@ class Config:
     """Temperature: learned, or a fixed number (reward units per nat). A deterministic policy has no use for it."""
     initial_alpha: float = 1.0
     """First value of a learned temperature."""
-    temperature_loss: TemperatureLoss = "alpha"
+    temperature_loss: TemperatureLoss = "log"
     """What the gap between entropy and target is multiplied by: alpha, or its logarithm."""
     target_entropy: float | None = None
     """Entropy that a learned temperature aims at, in nats of the [-1, 1] action; minus the action size if not given,
@@ -142,15 +143,16 @@ class Config:
             object.__setattr__(self, field.name, value)
             if not holds(value):
                 raise UsageError(f"{flag(field.name)} is {value!r}, but must be {allowed}")
-        if 0 < self.first_update < self.batch_size:
+        first = self.warmup if self.learning_starts is None else self.learning_starts
+        if first is not None and 0 < first < self.batch_size:
             name, what = (
                 ("warmup", "the warm-up stores")
                 if self.learning_starts is None
                 else ("learning-starts", "learning starts after")
             )
             raise UsageError(
-                f"{what} {self.first_update} transitions, fewer than one batch of {self.batch_size}; "
-                f"use --{name} {self.batch_size} or more, --batch-size {self.first_update} or less, or --{name} 0"
+                f"{what} {first} transitions, fewer than one batch of {self.batch_size}; "
+                f"use --{name} {self.batch_size} or more, --batch-size {first} or less, or --{name} 0"
             )
         if self.deterministic_policy and self.target_entropy is not None:
             raise UsageError(
@@ -188,10 +190,21 @@ class Config:
                 f"give at least --buffer-size {2 * self.batch_size + 2}"
             )
 
+    def settled(self) -> "Config":
+        """Return the settings as a run keeps them: more --steps, given later, must not change its past."""
+        return dataclasses.replace(self, warmup=self.random_steps)
+
+    @property
+    def random_steps(self) -> int:
+        """Return the environment steps of the warm-up."""
+        if self.warmup is None:
+            return max(self.batch_size, min(LONGEST_WARMUP, self.steps // 10))
+        return self.warmup
+
     @property
     def first_update(self) -> int:
         """Return the environment steps before the first gradient step; 0 for as soon as more than a batch is stored."""
-        return self.warmup if self.learning_starts is None else self.learning_starts
+        return self.random_steps if self.learning_starts is None else self.learning_starts
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
@@ -201,11 +214,11 @@ class Config:
     def from_json(cls, values: dict[str, Any]) -> "Config":
         """Return the settings that `to_json` gave; raise `UsageError` when names or values do not fit.
 
-        What is missing was written before there was such a setting, and did what its default does.
+        What is missing was written before there was such a setting, and did what its default does, or did once.
         """
         if not isinstance(values, dict):
             raise UsageError(f"the settings are {type(values).__name__}, but must be a table")
-        return with_settings(cls(), values)
+        return with_settings(cls(), {"temperature_loss": "alpha", **values})
 
 
 def with_settings(config: Config, settings: dict[str, Any]) -> Config:
@@ -279,7 +292,7 @@ _FLAG: Rule = ("true or false", lambda value: isinstance(value, bool))
 _RULES: dict[str, Rule] = {
     "steps": _whole(1),
     "seed": _whole(0),
-    "warmup": _whole(0),
+    "warmup": _or(None, _whole(0)),
     "learning_starts": _or(None, _whole(0)),
     "update_every": _whole(1),
     "batch_size": _whole(1, 10**7),

@@ -48,15 +48,6 @@ def squashed_gaussian(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Ten
     return u.tanh(), (log_density - squash_correction(u)).sum(-1)
 
 
-def log_prob_in_bounds(log_prob: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Turn a log-density over [-1, 1]^A into one over the box [low, high] (change of variables for an affine map).
-
-    `log_prob` has any shape, `low` and `high` are (A,).
-    """
-    _ranks(low=(low, 1), high=(high, 1))
-    return log_prob - ((high - low) / 2.0).log().sum()
-
-
 def soft_value(q: Tensor, log_prob: Tensor, weight: Tensor, alpha: Tensor) -> Tensor:
     """Return V(s) = E_a[Q(s, a) - alpha log pi(a|s)], shape (B,) ([1] Eq. 3, [2] Eq. 3)."""
     _ranks(q=(q, 2), log_prob=(log_prob, 2), weight=(weight, 2), alpha=(alpha, 0))

@@ -20,16 +20,22 @@ class Recipe:
     variants: tuple[tuple[str, str], ...] = ()
 
 
+DEFAULT = "rucksac"
 RECIPES: dict[str, Recipe] = {
+    DEFAULT: Recipe(
+        "arXiv 1812.05905 with the learning rate of Spinning Up and Tianshou",
+        "The default: sac with a learning rate of 1e-3, more random steps, and the temperature in its logarithm.",
+        Config(),
+    ),
     "sac": Recipe(
         "arXiv 1812.05905",
-        "Twin critics and a learned temperature: what the authors recommend. The default.",
-        Config(),
+        "Twin critics and a learned temperature, as the authors have it.",
+        Config(warmup=1_000, lr=3e-4, temperature_loss="alpha"),
     ),
     "sac-v1": Recipe(
         "arXiv 1801.01290",
         "A state-value network with the only slow copy, fixed temperature by the scale of the rewards.",
-        Config(steps=1_000_000, value_network=True, alpha=1.0, reward_scale=5.0),
+        Config(steps=1_000_000, warmup=1_000, lr=3e-4, value_network=True, alpha=1.0, reward_scale=5.0),
         (
             ("--tau 1 --target-every 1000 --utd 4", "the slow copy replaced now and then; on Humanoid without --utd 4"),
             ("--critics 1", "a single critic"),
@@ -47,7 +53,7 @@ RECIPES: dict[str, Recipe] = {
         "pranz24/pytorch-soft-actor-critic",
         "Fixed alpha, Xavier initialisation, 10,000 random steps; --deterministic-policy gives its other policy.",
         Config(
-            steps=1_000_000, warmup=10_000, learning_starts=0, initialisation="xavier", alpha=0.2,
+            steps=1_000_000, warmup=10_000, learning_starts=0, initialisation="xavier", lr=3e-4, alpha=0.2,
             exploration_noise=0.1, target_noise=0.1, improvement_noise=0.1, noise_clip=0.25,
         ),
         (
@@ -60,13 +66,13 @@ RECIPES: dict[str, Recipe] = {
     "notebook": Recipe(
         "the SAC notebook on Pendulum-v1",
         "Three layers of 64, learning once more than one batch is stored, no random warm-up, 40,000 steps.",
-        Config(steps=40_000, hidden=(64, 64, 64), warmup=0),
+        Config(steps=40_000, hidden=(64, 64, 64), warmup=0, lr=3e-4, temperature_loss="alpha"),
     ),
     "td3": Recipe(
         "arXiv 1802.09477, settings of sfujim/TD3",
         "A baseline: deterministic policy with a slow copy, smoothed, improved at every second gradient step.",
         Config(
-            steps=1_000_000, warmup=25_000, deterministic_policy=True, target_policy=True, policy_q="first",
+            steps=1_000_000, warmup=25_000, lr=3e-4, deterministic_policy=True, target_policy=True, policy_q="first",
             exploration_noise=0.1, target_noise=0.2, noise_clip=0.5, policy_delay=2, target_every=2,
         ),
     ),

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 import tyro
 
-from rucksac.algorithm.recipes import recipe
+from rucksac.algorithm.recipes import DEFAULT, recipe
 from rucksac.commands.parsing import Command, settings_of
 from rucksac.commands.quiet import aside
 from rucksac.config import Config, flag
@@ -25,7 +25,7 @@ class Doctor(Command):
     takes: ClassVar[str] = "[ENV]"
     env: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")] = None
     """Environment id, module:Name-v0 or module:function; the machine alone if not given."""
-    recipe: str = "sac"
+    recipe: str = DEFAULT
     """Named published settings to start from; see: rucksac recipes."""
     config: Path | None = None
     """TOML file with settings; it overrides the recipe, flags override it."""
@@ -70,7 +70,7 @@ class Doctor(Command):
 
     def _flags(self) -> list[str]:
         """Return the flags that would give rucksac train these settings."""
-        words = ["--recipe", self.recipe] if self.recipe != "sac" else []
+        words = ["--recipe", self.recipe] if self.recipe != DEFAULT else []
         usual = recipe(self.recipe).config.to_json()
         for name, value in self.settings.to_json().items():
             if name == "env_args":

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Protocol, cast
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from rucksac.algorithm.recipes import recipe
+from rucksac.algorithm.recipes import DEFAULT, recipe
 from rucksac.config import ALLOWED, Config, flag, with_settings
 from rucksac.errors import UsageError
 
@@ -80,7 +80,7 @@ def parse(name: str, command: type[Command], words: list[str]) -> Command | None
 
 def settings_of(words: list[str]) -> Config:
     """Return the settings of the recipe and of the settings file that these words name; flags come on top of them."""
-    config, file = recipe(_value_of("--recipe", words) or "sac").config, _value_of("--config", words)
+    config, file = recipe(_value_of("--recipe", words) or DEFAULT).config, _value_of("--config", words)
     if file is None:
         return config
     try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import tyro
 
+from rucksac.algorithm.recipes import DEFAULT
 from rucksac.commands import wording
 from rucksac.commands.parsing import Command, settings_of
 from rucksac.commands.quiet import aside, hushed
@@ -27,7 +28,7 @@ class Train(Command):
     takes: ClassVar[str] = "ENV"
     env: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")]
     """Environment id, such as Pendulum-v1; for your own, module:Name-v0 or module:function."""
-    recipe: str = "sac"
+    recipe: str = DEFAULT
     """Named published settings to start from; see: rucksac recipes."""
     config: Path | None = None
     """TOML file with settings; it overrides the recipe, flags override it."""

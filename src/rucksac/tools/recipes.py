@@ -3,12 +3,18 @@
 from typing import Any
 
 from rucksac.algorithm.cost import multiply_adds
-from rucksac.algorithm.recipes import RECIPES, recipe
+from rucksac.algorithm.recipes import DEFAULT, RECIPES, recipe
 from rucksac.config import Config, flag
 
 COMMON, SIZES = "sac", (17, 6)  # observations and actions of HalfCheetah-v5, on which the cost is counted
 NOISES = ("exploration_noise", "target_noise", "improvement_noise", "noise_clip")  # for a deterministic policy
-TEMPERATURE = ("alpha", "initial_alpha", "target_entropy", "entropy_to_come")  # for one with an entropy
+TEMPERATURE = (
+    "alpha",
+    "initial_alpha",
+    "temperature_loss",
+    "target_entropy",
+    "entropy_to_come",
+)  # for one with an entropy
 
 
 def listing() -> str:
@@ -34,7 +40,8 @@ def explanation(name: str) -> str:
             f"{name}: {each.description}",
             f"Source: {each.source}",
             f"Cost: {_cost(name)}",
-            *(table if len(rows) > 1 else ["The settings are the defaults; rucksac train --help lists them."]),
+            *(table if len(rows) > 1 else []),
+            *(["The settings are the defaults; rucksac train --help lists them."] if name == DEFAULT else []),
             *(f"Variant {flags}: {what}" for flags, what in each.variants),
             "docs/recipes.md says where it deviates from its source, and what to expect.",
         ]

@@ -49,7 +49,7 @@ def run(
     """
     agent, rollout, replay, progress = training.agent, training.rollout, training.replay, training.progress
     config = agent.config
-    first_update = config.first_update
+    first_update, random_steps = config.first_update, config.random_steps
     while True:
         not_due = config.utd * (progress.env_steps % config.update_every)  # what the unfinished block owes
         while progress.owed - not_due >= 1.0 - 1e-9 and not stop.is_set():  # 0.1 owed ten times is one
@@ -89,7 +89,7 @@ def run(
         if ending:
             return
 
-        at_random = env_steps < config.warmup
+        at_random = env_steps < random_steps
         stream = training.warmup if at_random else agent.acting_noise
         before = stream.bit_generator.state
         actions = agent.spaces.actions.random(stream, config.envs) if at_random else agent.act(rollout.obs)

@@ -56,6 +56,7 @@ def is_group(folder: Path) -> bool:
 
 def prepare_group(env: str, config: Config, recipe: str, folder: Path, seeds: list[int]) -> None:
     """Make a folder for each seed; raise `UsageError` when the environment or the memory does not allow the run."""
+    config = config.settled()
     with closed_at_last(make(env, config)) as probe:
         spaces = spaces_of(probe, config.action_low, config.action_high)
     threads = config.threads or 1

@@ -12,6 +12,7 @@ import numpy as np
 from torch import nn
 
 from rucksac.agent import Agent
+from rucksac.algorithm.recipes import DEFAULT
 from rucksac.algorithm.recipes import recipe as find_recipe
 from rucksac.building import build, compile_agent
 from rucksac.compilation import computing
@@ -66,7 +67,7 @@ class Plan:
 def train(
     env: EnvSource,
     *,
-    recipe: str = "sac",
+    recipe: str = DEFAULT,
     run: str | Path | None = None,
     quiet: bool = True,
     policy: nn.Module | None = None,
@@ -150,7 +151,7 @@ class _Run:
     """One run from its first environment to its summary."""
 
     def __init__(self, plan: Plan, path: Path | None, console: Console | None) -> None:
-        self.plan, self.config, self.console = plan, plan.config, console
+        self.plan, self.config, self.console = plan, plan.config.settled(), console
         self.path = path and path.absolute()  # an environment may change the current folder
         self.shown_path = path
         self.saved = True  # whether the last attempt to save went well
