@@ -1,6 +1,7 @@
 """The command line: finds the command, hands over the words, turns errors into one sentence and an exit code."""
 
 import difflib
+import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,8 @@ from rucksac.commands.parsing import parse
 from rucksac.errors import EnvironmentFailed, StoppedAtOnce, TrainingStopped, UsageError
 from rucksac.output import unfailing_output
 from rucksac.text import printable
+
+LOOKS_FOR_WORK = 3_000  # times before a thread sleeps; benchmarks/contention.py has what others cost
 
 USAGE = """\
 usage: rucksac COMMAND ...
@@ -24,6 +27,8 @@ rucksac COMMAND --help explains a command; rucksac --version prints the version.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 the run failed, 2 the command cannot work as given."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", str(LOOKS_FOR_WORK))  # read when PyTorch is loaded
     with unfailing_output() as out:
         code = _run(list(sys.argv[1:] if arguments is None else arguments))
         out.flush()

@@ -12,7 +12,11 @@ from tests.worlds import World
 
 
 def row(**values):
-    return {"env_steps": 1_000, "episodes": 3, "q": 0.0, "alpha": 1.0, "entropy": -1.0, **values}
+    return {"env_steps": 1_000, "grad_steps": 0, "episodes": 3, "q": 0.0, "alpha": 1.0, "entropy": -1.0, **values}
+
+
+def watchdog_of(said, envs=1, largest_reward=2.0, seconds=lambda: 0.0):
+    return Watchdog(0.9, envs, lambda: largest_reward, seconds, said.append)
 
 
 @pytest.fixture
@@ -21,7 +25,7 @@ def said():
 
 
 def test_q_beyond_what_rewards_allow_is_told_once(said):
-    watchdog = Watchdog(0.9, 1, lambda: 2.0, said.append)
+    watchdog = watchdog_of(said)
     watchdog.metrics(row(q=29.0))
     watchdog.metrics(row(q=-300.0))
     assert said == []  # at most (2 + 1 * 1) / (1 - 0.9) = 30, and ten times that is still let pass
@@ -34,7 +38,7 @@ def test_q_beyond_what_rewards_allow_is_told_once(said):
 
 
 def test_an_alpha_that_drowns_the_rewards_is_told_once(said):
-    watchdog = Watchdog(0.9, 1, lambda: 0.5, said.append)
+    watchdog = watchdog_of(said, largest_reward=0.5)
     watchdog.metrics(row(alpha=60.0))  # so from the beginning, and perhaps on its way down
     watchdog.metrics(row(alpha=599.0))
     assert said == []
@@ -46,7 +50,7 @@ def test_an_alpha_that_drowns_the_rewards_is_told_once(said):
 
 
 def test_episodes_that_do_not_end_are_told_once_each_environment_has_had_its_time(said):
-    watchdog = Watchdog(0.9, 4, lambda: 2.0, said.append)
+    watchdog = watchdog_of(said, envs=4)
     for steps, episodes in ((5_000, 0), (19_999, 0), (30_000, 1)):
         watchdog.metrics(row(env_steps=steps, episodes=episodes))
     assert said == []
@@ -55,6 +59,17 @@ def test_episodes_that_do_not_end_are_told_once_each_environment_has_had_its_tim
     (text,) = said
     assert "no episode has ended after 20,000 steps" in text
     assert "--time-limit 1000" in text
+
+
+def test_gradient_steps_that_become_many_times_slower_are_told_once(said):
+    clock = [0.0]
+    watchdog = watchdog_of(said, seconds=lambda: clock[0])
+    for number, each in enumerate((0.9, 0.010, 0.002, 0.015, 0.017, 0.5), 1):  # the first stretch has no beginning
+        clock[0] += 100 * each
+        watchdog.metrics(row(env_steps=500 * number, grad_steps=100 * number))
+        watchdog.metrics(row(env_steps=500 * number, grad_steps=100 * number))  # nothing learned in between
+        assert len(said) == (number >= 5)
+    assert "gradient steps take 8 times as long at step 2,500 as they did" in said[0]
 
 
 def test_a_real_run_whose_alpha_explodes_is_told(said):

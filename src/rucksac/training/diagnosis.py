@@ -1,5 +1,6 @@
 """Telling what went wrong, or is about to, from the numbers of a run."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from rucksac.training.record import Row
 TOO_FAR = 10.0  # times the largest value that rewards and entropy can add up to
 TOO_HOT = 100.0  # times the largest reward, per nat
 GROWN = 10.0  # times its first value
+SLOWER = 8.0  # times the seconds of a gradient step in the fastest stretch so far
 PATIENCE = 5_000  # steps of each environment without the end of an episode
 
 
@@ -42,12 +44,23 @@ def divergence(agent: Agent, batch: Batch, env_steps: int, folder: Path | None) 
 
 
 class Watchdog:
-    """A `Recorder` that says once when Q or alpha leave what the rewards can explain, or no episode ends."""
+    """A `Recorder` that says once when Q or alpha leave what rewards can explain, no episode ends or steps become slow.
+
+    `learning_seconds` returns how long all gradient steps of the process have taken so far.
+    """
 
     def __init__(
-        self, gamma: float, envs: int, largest_reward: Callable[[], float], say: Callable[[str], None]
+        self,
+        gamma: float,
+        envs: int,
+        largest_reward: Callable[[], float],
+        learning_seconds: Callable[[], float],
+        say: Callable[[str], None],
     ) -> None:
         self._gamma, self._envs, self._largest_reward, self._say = gamma, envs, largest_reward, say
+        self._learning_seconds = learning_seconds
+        self._learned: tuple[int, float] | None = None  # gradient steps and seconds at the row before
+        self._fastest = math.inf  # seconds of a gradient step
         self._said: set[str] = set()
         self._first_alpha: float | None = None
 
@@ -69,12 +82,28 @@ class Watchdog:
                 f"largest reward ({reward:.3g}), as entropy {row['entropy']:.2f} stays below its target; rewards "
                 "hardly count any more, and a lower --target-entropy or a fixed --alpha usually helps.",
             )
+        self._watch_speed(row)
         if row["episodes"] == 0 and row["env_steps"] >= PATIENCE * self._envs:
             self._once(
                 "endless",
                 f"no episode has ended after {row['env_steps']:,} steps, and evaluations wait for whole ones; if the "
                 "environment never ends by itself, give it a limit, such as --time-limit 1000.",
             )
+
+    def _watch_speed(self, row: Row) -> None:
+        """Compare the time of a gradient step with that in the fastest stretch so far."""
+        steps, seconds = row["grad_steps"], self._learning_seconds()
+        before, self._learned = self._learned, (steps, seconds)
+        if before is None or steps == before[0]:
+            return
+        each = (seconds - before[1]) / (steps - before[0])
+        if each > SLOWER * self._fastest:
+            self._once(
+                "slow",
+                f"gradient steps take {each / self._fastest:.0f} times as long at step {row['env_steps']:,} as they "
+                "did: another program may want the same processors, which a run with --threads 1 depends less on.",
+            )
+        self._fastest = min(self._fastest, each)
 
     def episode(self, row: Row) -> None:
         """Nothing to watch."""

@@ -202,7 +202,13 @@ class _Run:
                 self.console.start(self._opening(agent, training), compiles)
                 recorder.add(self.console)
             recorder.add(
-                Watchdog(self.config.gamma, self.config.envs, _largest_reward(agent, training.replay), self._warn)
+                Watchdog(
+                    self.config.gamma,
+                    self.config.envs,
+                    _largest_reward(agent, training.replay),
+                    lambda: progress.seconds.get("update", 0.0),
+                    self._warn,
+                )
             )
             if self.threads > (most := available_threads()):
                 notes.append(
