@@ -19,6 +19,15 @@ def interval(bounds: Sequence[float] | None, digits: int = 1) -> str:
     return "none for a single value" if bounds is None else f"{bounds[0]:.{digits}f} to {bounds[1]:.{digits}f}"
 
 
+def shortened(value: object) -> str:
+    """Return what a value looks like on one line of at most 100 characters."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception as error:  # such as that of a number with more digits than Python writes
+        text = f"({type(error).__name__} when shown)"
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
 def printable(text: str) -> str:
     """Return the text with everything escaped that would not show, such as codes that steer a terminal."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

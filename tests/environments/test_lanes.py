@@ -1,5 +1,6 @@
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -9,7 +10,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.spaces import Box
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 
 from rucksac.building import build
 from rucksac.config import Config
@@ -99,6 +100,35 @@ def test_evaluation_counts_short_episodes_no_more_than_long_ones(mode):
         assert evaluation.returns.tolist() == [2, 11, 2, 11, 2]
         known = mode is AutoresetMode.DISABLED  # elsewhere later episodes begin from seeds that nobody tells
         assert [each.seed for each in evaluation.episodes] == ([7, 8, 9, 10, 11] if known else [-1] * 5)
+
+
+WRONG_STEPS = {
+    "too few values": (lambda obs, *rest: (obs, *rest[:-1]), "step returned 4 values, but must return"),
+    "too few rows": (lambda obs, *rest: (obs[:1], *rest), "gave obs for 1 environments, but it has 2"),
+    "too many rows": (lambda obs, *rest: (np.zeros((3, 1), np.float32), *rest), "gave obs for 3 environments"),
+    "no observations": (lambda obs, *rest: (None, *rest), "gave the observations None, which are not in Box"),
+    "one reward": (lambda obs, reward, *rest: (obs, 1.0, *rest), "gave reward for 1.0 environments, but it has 2"),
+    "no rewards": (lambda obs, reward, *rest: (obs, [None, 1], *rest), "the reward None of type NoneType"),
+    "ends that are numbers": (lambda obs, reward, end, *rest: (obs, reward, [0.5, 0], *rest), "gave terminated = 0.5"),
+    "no ends": (lambda obs, reward, end, *rest: (obs, reward, None, *rest), "gave terminated for None environments"),
+    "no infos": (lambda *answer: (*answer[:-1], None), "no final_obs for environment 0, which ended"),
+    "infos as a list": (lambda *answer: (*answer[:-1], [{}, {}]), "no final_obs for environment 0"),
+    "another last observation": (lambda *answer: (*answer[:-1], {"final_obs": [None, None]}), "no final_obs for"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_STEPS)
+def test_a_vector_env_that_answers_wrongly_is_refused_in_one_sentence(wrong):
+    change, says = WRONG_STEPS[wrong]
+
+    class Wrong(VectorWrapper):
+        def step(self, actions):
+            return change(*self.env.step(actions))
+
+    envs = Wrong(SyncVectorEnv([Counter, Counter], autoreset_mode=AutoresetMode.SAME_STEP))
+    with pytest.raises(UsageError, match=re.escape(says)) as caught:
+        play(lanes_of(Config(), envs), 5)
+    assert "\n" not in str(caught.value)
 
 
 def test_workers_give_what_one_process_gives_whatever_their_number():

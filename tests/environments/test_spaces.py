@@ -1,13 +1,18 @@
 import json
+from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
 
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Sequence, Text, Tuple
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rucksac.environments import reading
+from rucksac.environments.spaces import finite_reward, truth
 from rucksac.errors import UsageError
 from tests.worlds import World
 
@@ -236,3 +241,34 @@ def test_actions_may_be_true_or_false():
     chosen = again.actions.to_env(np.array([[-0.9, 0.9]], np.float32))
     assert chosen.dtype == bool
     assert chosen.tolist() == [[False, True]]
+
+
+@pytest.mark.parametrize("reward", [2, 2.0, np.float32(2), np.array(2), torch.tensor(2.0), Decimal(2), Fraction(4, 2)])
+def test_rewards_are_numbers_of_any_library(reward):
+    assert finite_reward(reward) == 2.0
+
+
+@pytest.mark.parametrize(
+    "reward", [None, "2", [2.0], np.ones(1), 2 + 0j, timedelta(1), np.timedelta64(1, "s"), 10**400, Decimal("1e99")]
+)
+def test_rewards_that_no_float_can_hold_are_refused(reward):
+    with pytest.raises(UsageError, match="gave the reward .*correct the environment"):
+        finite_reward(reward)
+
+
+@pytest.mark.parametrize("value", [True, 1, np.True_, np.array(True), torch.tensor(True), torch.tensor(1)])
+def test_truth_values_are_those_of_any_library(value):
+    assert truth("terminated", value) is True
+
+
+@pytest.mark.parametrize("value", [None, 1.0, "yes", [True], np.array([True])])
+def test_what_is_neither_true_nor_false_is_refused(value):
+    with pytest.raises(UsageError, match="gave truncated = .*must give True or False"):
+        truth("truncated", value)
+
+
+def test_bounds_as_wide_as_float64_are_mapped_without_overflow():
+    widest = float(np.finfo(np.float64).max)
+    actions = spaces_of(Box(-widest, widest, (1,), np.float64)).actions
+    mapped = actions.to_env(np.array([[-1], [0], [0.5], [1]], np.float32)).ravel()
+    assert mapped.tolist() == [-widest, 0.0, widest / 2, widest]

@@ -9,6 +9,7 @@ from gymnasium import spaces
 
 from rucksac.environments.spaces import Numbers
 from rucksac.errors import UsageError
+from rucksac.text import shortened
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +34,13 @@ class Composite:
 def _pieces(space: gymnasium.Space[Any], obs: Any, name: str) -> list[np.ndarray]:
     if isinstance(space, spaces.Dict):
         if not isinstance(obs, dict) or not set(space.spaces) <= set(obs):
-            raise UsageError(f"{name} is {_short(obs)}, but must be a dict with {', '.join(space.spaces)}; correct it")
+            raise UsageError(
+                f"{name} is {shortened(obs)}, but must be a dict with {', '.join(space.spaces)}; correct it"
+            )
         return [piece for key, part in space.items() for piece in _pieces(part, obs[key], f"{name} at {key!r}")]
     if isinstance(space, spaces.Tuple):
         if not isinstance(obs, tuple | list) or len(obs) != len(space.spaces):
-            raise UsageError(f"{name} is {_short(obs)}, but must be a tuple of {len(space.spaces)}; correct it")
+            raise UsageError(f"{name} is {shortened(obs)}, but must be a tuple of {len(space.spaces)}; correct it")
         parts = enumerate(zip(space.spaces, obs, strict=True))
         return [piece for index, (part, one) in parts for piece in _pieces(part, one, f"{name} at {index}")]
     if isinstance(space, spaces.Box):
@@ -48,10 +51,5 @@ def _pieces(space: gymnasium.Space[Any], obs: Any, name: str) -> list[np.ndarray
             raise UsageError(f"{where} is {flat[finite.argmin()]}, but must be finite; correct its source")
         return [flat]
     if not space.contains(obs):
-        raise UsageError(f"{name} is {_short(obs)}, which is not in the space {_short(space)}; correct it")
+        raise UsageError(f"{name} is {shortened(obs)}, which is not in the space {shortened(space)}; correct it")
     return [np.asarray(spaces.flatten(space, obs))]
-
-
-def _short(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 100 else f"{text[:97]}..."

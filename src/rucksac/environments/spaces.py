@@ -3,20 +3,23 @@
 One affine map per action dimension, here and nowhere else. O is the flat observation size, A the action size.
 """
 
+import decimal
+import fractions
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, SupportsFloat
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 
 from rucksac.environments.kinds import Actions, Observations
 from rucksac.errors import ANYTHING, UsageError, environment_failed
+from rucksac.text import shortened
 
 LARGEST_REWARD = 3e38  # what float32 can hold
+RESET_GIVES = ("obs", "info")
 STEP_GIVES = ("obs", "reward", "terminated", "truncated", "info")
-TRUTH_VALUES = (bool, np.bool_, int, np.integer)
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Continuous:
     @cached_property
     def half_range(self) -> np.ndarray:
         """Return how much of the environment's units one unit of the cube is, (A,)."""
-        return 0.5 * (self.high - self.low)
+        return 0.5 * self.high - 0.5 * self.low  # the whole range may be more than a float64 can hold
 
     @property
     def size(self) -> int:
@@ -65,7 +68,8 @@ class Continuous:
 
     def to_env(self, action: np.ndarray) -> np.ndarray:
         """Map actions (..., A) in [-1, 1] to the environment's bounds, shape (..., *shape) and type."""
-        scaled = self.low + (action.astype(np.float64) + 1.0) * self.half_range
+        unit = action.astype(np.float64)
+        scaled = (0.5 * self.low + 0.5 * self.high) + unit * self.half_range
         if self.dtype.kind in "iub":
             scaled = np.rint(scaled)
         scaled = np.minimum(np.maximum(scaled, self.low), self.high).astype(self.dtype)
@@ -124,7 +128,7 @@ class Door:
             answer = self.env.reset(seed=seed)
         except ANYTHING as error:
             raise environment_failed("reset", error) from error
-        return self.spaces.flatten(_parts("reset", answer, ("obs", "info"))[0])
+        return self.spaces.flatten(parts("reset", answer, RESET_GIVES)[0])
 
     def step(self, action: np.ndarray) -> Stepped:
         """Act as the agent does, (A,)."""
@@ -132,7 +136,7 @@ class Door:
             answer = self.env.step(self.spaces.actions.to_env(action))
         except ANYTHING as error:
             raise environment_failed("step", error) from error
-        obs, reward, terminated, truncated, _ = _parts("step", answer, STEP_GIVES)
+        obs, reward, terminated, truncated, _ = parts("step", answer, STEP_GIVES)
         final, cut = truth("terminated", terminated), truth("truncated", truncated)
         return Stepped(self.spaces.flatten(obs), finite_reward(reward), final, cut and not final)
 
@@ -148,31 +152,59 @@ class Door:
 
 def finite_reward(reward: Any) -> float:
     """Return the reward as a number; raise `UsageError` when it is none that learning can use."""
-    if not isinstance(reward, float) and (np.ndim(reward) > 0 or not isinstance(reward, SupportsFloat)):
+    value = reward if isinstance(reward, float) else _number(reward)
+    if value is None:
         raise UsageError(
-            f"the environment gave the reward {reward!r} of type {type(reward).__name__}, but must give a plain "
-            "number; correct the environment"
+            f"the environment gave the reward {shortened(reward)} of type {type(reward).__name__}, but must give a "
+            "plain number; correct the environment"
         )
-    value = float(reward)
     if not abs(value) < LARGEST_REWARD:
         raise UsageError(
-            f"the environment gave the reward {reward}, not a finite number below {LARGEST_REWARD:g}; correct the "
-            "environment"
+            f"the environment gave the reward {shortened(reward)}, not a finite number below {LARGEST_REWARD:g}; "
+            "correct the environment"
         )
     return value
 
 
 def truth(name: str, value: Any) -> bool:
     """Return whether `terminated` or `truncated` is true; raise `UsageError` when it is neither true nor false."""
-    if not isinstance(value, TRUTH_VALUES):
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    scalar = _scalar(value)
+    if scalar is None or scalar.dtype.kind not in "biu":
         raise UsageError(
-            f"the environment gave {name} = {value!r} of type {type(value).__name__}, but must give True or False; "
-            "correct the environment"
+            f"the environment gave {name} = {shortened(value)} of type {type(value).__name__}, but must give True or "
+            "False; correct the environment"
         )
-    return bool(value)
+    return bool(scalar)
 
 
-def _parts(method: str, answer: Any, wanted: tuple[str, ...]) -> Any:
+def _number(value: Any) -> float | None:
+    """Return a scalar of any library as a float, infinite where it is too large for one; None for anything else."""
+    scalar = _scalar(value)
+    if scalar is None:
+        return None
+    if scalar.dtype.kind in "fiub":
+        return float(scalar)
+    if isinstance(value, int | decimal.Decimal | fractions.Fraction):  # of more digits than an array has a type for
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf
+    return None
+
+
+def _scalar(value: Any) -> np.ndarray | None:
+    """Return the array () of one value, of a 0-d array or of a scalar tensor; None for what has a shape."""
+    try:
+        array = np.asarray(value)
+    except Exception:  # whatever a stranger's object raises when asked for an array
+        return None
+    return array if array.shape == () else None
+
+
+def parts(method: str, answer: Any, wanted: tuple[str, ...]) -> Any:
+    """Return what `reset` or `step` gave; raise `UsageError` when it is not a tuple of as many parts as wanted."""
     if not isinstance(answer, tuple) or len(answer) != len(wanted):
         what = f"{len(answer)} values" if isinstance(answer, tuple) else type(answer).__name__
         raise UsageError(

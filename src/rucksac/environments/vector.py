@@ -7,6 +7,7 @@ An environment in it that has ended begins anew by one of three rules (Gymnasium
 - next step: in the step after, which ignores the action taken.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from gymnasium.vector.utils import iterate
 
 from rucksac.environments.lanes import Began, Lost, nothing_played
-from rucksac.environments.spaces import Spaces, Stepped, finite_reward, truth
+from rucksac.environments.spaces import RESET_GIVES, STEP_GIVES, Spaces, Stepped, finite_reward, parts, truth
 from rucksac.errors import ANYTHING, UsageError, environment_failed
+from rucksac.text import shortened
 
 
 class VectorLanes:
@@ -45,19 +47,25 @@ class VectorLanes:
         step what is returned for some is the last observation, which stands until the lane has `Began`.
         """
         if len(seeds) == len(self):
-            self._first = self._flat(self._call("reset", seed=self._seeds(seeds))[0])
+            self._first = self._reset(seed=self._seeds(seeds))
             self._ended[:] = False
         elif self.mode is AutoresetMode.DISABLED:
             mask = np.array([lane in seeds for lane in range(len(self))])
-            self._first = self._flat(self._call("reset", seed=self._seeds(seeds), options={"reset_mask": mask})[0])
+            self._first = self._reset(seed=self._seeds(seeds), options={"reset_mask": mask})
         return {lane: self._first[lane] for lane in seeds}
 
     def step(self, actions: np.ndarray) -> list[Stepped | Began | Lost]:
         """Act once in every lane, actions (E, A)."""
-        obs, rewards, terminated, truncated, infos = self._call("step", self.spaces.actions.to_env(actions))
+        answer = self._call("step", self.spaces.actions.to_env(actions))
+        obs, rewards, terminated, truncated, infos = parts("step", answer, STEP_GIVES)
         next_obs = self._flat(obs)
+        rewards, terminated, truncated = (
+            self._rows(name, rows) for name, rows in zip(STEP_GIVES[1:4], (rewards, terminated, truncated), strict=True)
+        )
+        final = [truth("terminated", each) for each in terminated]
+        cut = [truth("truncated", each) for each in truncated]
         began = self._ended if self.mode is AutoresetMode.NEXT_STEP else np.zeros(len(self), bool)
-        self._ended = np.asarray(terminated, bool) | np.asarray(truncated, bool)
+        self._ended = np.array(final) | np.array(cut)
         self._first = list(next_obs)
         outcomes: list[Stepped | Began | Lost] = []
         for lane in range(len(self)):
@@ -65,9 +73,9 @@ class VectorLanes:
                 outcomes.append(Began(next_obs[lane]))
                 continue
             if self._ended[lane] and self.mode is AutoresetMode.SAME_STEP:
-                next_obs[lane] = self.spaces.flatten(infos["final_obs"][lane])
-            final, cut = truth("terminated", terminated[lane]), truth("truncated", truncated[lane])
-            outcomes.append(Stepped(next_obs[lane], finite_reward(rewards[lane]), final, cut and not final))
+                next_obs[lane] = self._last_obs(infos, lane)
+            ended, stopped = final[lane], cut[lane] and not final[lane]
+            outcomes.append(Stepped(next_obs[lane], finite_reward(rewards[lane]), ended, stopped))
         return outcomes
 
     def play(self, lane: int, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:  # noqa: ARG002
@@ -77,8 +85,42 @@ class VectorLanes:
     def _seeds(self, seeds: dict[int, int]) -> list[int | None] | int:
         return [seeds.get(lane) for lane in range(len(self))] if self._a_seed_each else seeds[min(seeds)]
 
+    def _reset(self, **arguments: Any) -> list[np.ndarray]:
+        return self._flat(parts("reset", self._call("reset", **arguments), RESET_GIVES)[0])
+
     def _flat(self, obs: Any) -> list[np.ndarray]:
-        return [self.spaces.flatten(each) for each in iterate(self.envs.observation_space, obs)]
+        """Return the observation (O,) of each lane; raise `UsageError` unless there is one for each."""
+        space = self.envs.observation_space
+        try:
+            rows = list(iterate(space, obs))
+        except ANYTHING as error:
+            raise UsageError(
+                f"the VectorEnv gave the observations {shortened(obs)}, which are not in {shortened(space)}; correct it"
+            ) from error
+        return [self.spaces.flatten(each) for each in self._rows("obs", rows)]
+
+    def _rows(self, name: str, values: Any) -> Sequence[Any]:
+        """Return what is given for each lane; raise `UsageError` unless it is a row for each."""
+        try:
+            count = len(values)
+        except TypeError:
+            count = None
+        if count != len(self):
+            what = shortened(values) if count is None else count
+            raise UsageError(
+                f"the VectorEnv gave {name} for {what} environments, but it has {len(self)}; correct the VectorEnv"
+            )
+        return values
+
+    def _last_obs(self, infos: Any, lane: int) -> np.ndarray:
+        """Return the observation that ended the episode in this lane, which the reset one has replaced."""
+        found = infos.get("final_obs") if isinstance(infos, dict) else None
+        if found is None or len(found) != len(self) or found[lane] is None:
+            raise UsageError(
+                f"the VectorEnv resets within the step, but its infos have no final_obs for environment {lane}, which "
+                "ended; give infos['final_obs'] as Gymnasium does, or another autoreset mode"
+            )
+        return self.spaces.flatten(found[lane])
 
     def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         try:
