@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+from rucksac.cli import main
+
 COMMAND = [sys.executable, "-m", "rucksac"]
 SMALL = "--steps 300 --warmup 50 --batch-size 32 --hidden 16 --threads 1 --eval-episodes 2 --compile never".split()
 
@@ -40,6 +42,30 @@ def test_help_answers_without_torch():
     assert done.stdout.splitlines()[-1] == "False"
     for name in "steps seed run recipe warmup batch-size hidden lr gamma tau alpha utd precision quiet json".split():
         assert f"--{name}" in done.stdout, name
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--learning-rate", "3"], "did you mean --lr?"),
+        (["--total_timesteps=5"], "did you mean --steps?"),
+        (["--stesp", "5"], "did you mean --steps?"),
+        (["--run=~nobody-of-this-name/x"], "cannot be the path of a folder"),
+        (["--run", "a" * 300], "cannot be the path of a folder (File name too long)"),
+    ],
+)
+def test_words_of_other_libraries_and_paths_that_are_none_are_understood(words, says, capsys):
+    assert main(["train", "Pendulum-v1", *words]) == 2
+    told = capsys.readouterr().err
+    assert says in told
+    assert len(told.splitlines()) == 1
+
+
+def test_help_is_a_command_too(capsys):
+    assert main(["help", "train"]) == 0
+    assert "--env.NAME VALUE" in " ".join(capsys.readouterr().out.replace("│", "").split())
+    assert main(["help"]) == 0
+    assert "rucksac help COMMAND explains a command" in capsys.readouterr().out
 
 
 def test_training_shows_progress_and_names_the_next_commands(tmp_path):
@@ -86,7 +112,7 @@ def test_a_live_table_on_a_terminal(tmp_path):
 def test_evaluate_prints_and_speaks_json(runs):
     done = rucksac("evaluate", runs / "p1", "--episodes", 5, "--seed", 7)
     assert [line.split("  ")[0] for line in done.stdout.splitlines()] == [
-        "episodes", "mean return", "standard deviation", "interquartile mean", "95 % interval",
+        "episodes", "mean return", "standard deviation", "interquartile mean", "of the mean",
     ]  # fmt: skip
     told = json.loads(rucksac("evaluate", runs / "p1", "--episodes", 5, "--seed", 7, "--json").stdout)
     assert set(told) == {"episodes", "mean", "std", "iqm", "ci95", "returns", "lengths"}

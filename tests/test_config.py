@@ -49,6 +49,10 @@ def test_the_warm_up_depends_on_the_steps_until_the_run_begins():
     assert Config(warmup=0).settled().warmup == 0
 
 
+def test_one_width_is_one_layer():
+    assert Config(hidden=64).hidden == (64,)
+
+
 def test_settings_survive_json():
     for recipe in RECIPES.values():
         assert Config.from_json(recipe.config.to_json()) == recipe.config

@@ -15,6 +15,7 @@ from rucksac.environments.spaces import Spaces
 from rucksac.errors import TrainingStopped, UsageError
 from rucksac.normalisation import Normaliser
 from rucksac.streams import Stream, generator
+from rucksac.text import count
 
 
 class Agent:
@@ -45,6 +46,10 @@ class Agent:
         self.critic_step_function: Compiled = lambda tensors: self.step_in_place(*tensors, improve=False)
         self.act_function: Compiled | None = None  # for as many observations as there are environments
 
+    def __repr__(self) -> str:
+        seen, actions = count(self.spaces.obs_size, "observation"), count(self.spaces.action_size, "action")
+        return f"Agent({seen}, {actions}, {count(self.grad_steps, 'gradient step')}, alpha {self.alpha:.3g})"
+
     @property
     def alpha(self) -> float:
         """Return the temperature in use."""
@@ -57,14 +62,14 @@ class Agent:
 
     def act(self, obs: np.ndarray, deterministic: bool = False) -> np.ndarray:
         """Return actions (E, A) in [-1, 1] for flat observations (E, O): samples, or the policy's mean actions."""
-        count, shape = len(obs), (len(obs), self.spaces.action_size)
+        rows, shape = len(obs), (len(obs), self.spaces.action_size)
         noise = np.zeros(shape, np.float32) if deterministic else self._acting_noise.standard_normal(shape, np.float32)
         if self.normaliser:
             obs = self.normaliser.observations(obs)
-        if self.act_function and count <= self.config.envs:
-            if more := self.config.envs - count:
+        if self.act_function and rows <= self.config.envs:
+            if more := self.config.envs - rows:
                 obs, noise = (np.pad(array, ((0, more), (0, 0))) for array in (obs, noise))
-            actions = self.act_function(self.act_arguments(obs, noise)).numpy()[:count]
+            actions = self.act_function(self.act_arguments(obs, noise)).numpy()[:rows]
         else:
             with torch.inference_mode():
                 actions = self.act_in_order(*self.act_arguments(obs, noise)).cpu().numpy()

@@ -21,7 +21,7 @@ Soft Actor-Critic: train, judge and watch agents; for example: rucksac train Pen
 
 {commands}
 
-rucksac COMMAND --help explains a command; rucksac --version prints the version.
+rucksac help COMMAND explains a command; rucksac --version prints the version.
 """
 
 
@@ -58,6 +58,8 @@ def _run(words: list[str]) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
+    if words[:1] == ["help"]:
+        words = [*words[1:2], "--help"]
     if not words or words[0] in ("-h", "--help"):
         print(USAGE.format(commands="\n".join(_overview())), end="")
         return 0 if words else 2
@@ -72,6 +74,10 @@ def _dispatch(words: list[str]) -> int:
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise UsageError(f"there is no command {name!r}; {hint}the commands are {', '.join(COMMANDS)}")
 
+    try:
+        os.getcwd()
+    except OSError:
+        raise UsageError("the current folder is gone; change to one that exists") from None
     command = parse(name, COMMANDS[name], rest)
     if command is None:
         return 0

@@ -5,6 +5,7 @@ digest of the traced graph, the library and machine it was made for and the thre
 for exactly what it was made from.
 """
 
+import getpass
 import hashlib
 import os
 import platform
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from rucksac import products
+from rucksac.errors import UsageError
 from rucksac.resources import processor
 
 try:
@@ -37,10 +39,19 @@ class CompilerMissing(Exception):
 
 
 def cache_folder() -> Path:
-    """Return the folder for compiled steps: $RUCKSAC_CACHE, or rucksac/ in the user's cache folder."""
+    """Return the folder for compiled steps: $RUCKSAC_CACHE, or rucksac/ in the user's cache folder.
+
+    Raises `UsageError` when the user has no home folder and neither variable is set.
+    """
     own = os.environ.get("RUCKSAC_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(own) if own else Path(base) / "rucksac"
+    try:
+        if own:
+            return Path(own).expanduser()
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rucksac"
+    except RuntimeError as error:
+        raise UsageError(
+            "there is no home folder to keep compiled steps in; name a folder with RUCKSAC_CACHE"
+        ) from error
 
 
 def cached_bytes() -> int:
@@ -70,7 +81,10 @@ def compile_ahead(function: TensorFunction, arguments: list[Tensor], only_cached
         graph = make_fx(function)(*examples)
     except RuntimeError as error:  # a person's own network may decide by the values it sees
         raise CompilerMissing(f"it cannot be traced: {_first_line(error)}") from error
-    file = cache_folder() / f"{_digest(graph, examples)}.pt2"
+    try:
+        file = cache_folder() / f"{_digest(graph, examples)}.pt2"
+    except UsageError as error:
+        raise CompilerMissing(str(error)) from error
     try:
         loader = _load(file)
     except (RuntimeError, OSError):  # not there yet, or damaged
@@ -150,7 +164,11 @@ def _build(graph: torch.fx.GraphModule, examples: list[Tensor], file: Path) -> A
 
 
 def _package(graph: torch.fx.GraphModule, examples: list[Tensor], file: Path) -> Any:
-    with tempfile.TemporaryDirectory(dir=file.parent, prefix="building-") as folder, warnings.catch_warnings():
+    with (
+        tempfile.TemporaryDirectory(dir=file.parent, prefix="building-") as folder,
+        warnings.catch_warnings(),
+        _compilers_files_in(folder),
+    ):
         warnings.simplefilter("ignore")
         exported = torch.export.export(graph, tuple(examples), strict=False)
         with torch._inductor.config.patch(_compiler_settings()):
@@ -158,6 +176,20 @@ def _package(graph: torch.fx.GraphModule, examples: list[Tensor], file: Path) ->
         loader = _load(Path(built))
         os.replace(built, file)  # atomic: two processes may build the same file at once
     return loader
+
+
+@contextmanager
+def _compilers_files_in(folder: str) -> Iterator[None]:
+    """Let the compiler keep its own files in `folder` where the user has no name for the folder it would make."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # no entry in the list of users, as in a container
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", folder)
+    try:
+        yield
+    finally:
+        if os.environ.get("TORCHINDUCTOR_CACHE_DIR") == folder:
+            del os.environ["TORCHINDUCTOR_CACHE_DIR"]
 
 
 def _compiler_settings() -> dict[str, Any]:

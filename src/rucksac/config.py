@@ -140,6 +140,8 @@ class Config:
         for field in dataclasses.fields(self):
             allowed, holds = _RULES[field.name]
             value = _plain(getattr(self, field.name))
+            if field.name == "hidden" and _is_int(value):
+                value = (value,)
             object.__setattr__(self, field.name, value)
             if not holds(value):
                 raise UsageError(f"{flag(field.name)} is {value!r}, but must be {allowed}")

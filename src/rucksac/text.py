@@ -15,8 +15,10 @@ def size(number: int) -> str:
 
 
 def interval(bounds: Sequence[float] | None, digits: int = 1) -> str:
-    """Return an interval such as "-3.0 to 2.5", or that there is none."""
-    return "none for a single value" if bounds is None else f"{bounds[0]:.{digits}f} to {bounds[1]:.{digits}f}"
+    """Return what to say of a mean's interval, such as "95 % interval -3.0 to 2.5"."""
+    if bounds is None:
+        return "no interval for a single value"
+    return f"95 % interval {bounds[0]:.{digits}f} to {bounds[1]:.{digits}f}"
 
 
 def shortened(value: object) -> str:

@@ -1,4 +1,5 @@
 import csv
+import functools
 import os
 import random
 from pathlib import Path
@@ -11,6 +12,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import rucksac
 from rucksac.config import Config
+from rucksac.environments.making import name_of
 from rucksac.errors import TrainingStopped, UsageError
 from rucksac.experience.replay import TERMINATED, TRUNCATED
 from rucksac.resources import available_threads
@@ -274,8 +276,15 @@ def test_settings_may_be_numbers_of_another_library():
     settings = Config(steps=np.int64(120), lr=np.float32(0.5), hidden=[np.int32(8)])
     assert (settings.steps, settings.lr, settings.hidden) == (120, 0.5, (8,))
     assert type(settings.steps) is int
-    with pytest.raises(UsageError, match="--hidden is 64, but must be one or more whole numbers"):
-        Config(hidden=64)
+    with pytest.raises(UsageError, match="--hidden is 6.5, but must be one or more whole numbers"):
+        Config(hidden=6.5)
+
+
+def test_names_list_themselves_and_agents_say_what_they_are():
+    assert dir(rucksac) == rucksac.__all__
+    agent = rucksac.train("Pendulum-v1", **{**SMALL, "steps": 50, "hidden": 16})
+    assert repr(agent).startswith("Agent(3 observations, 1 action, 31 gradient steps, alpha 0.")
+    assert name_of(functools.partial(Counter)) == "Counter"
 
 
 def test_small_networks_get_one_thread():

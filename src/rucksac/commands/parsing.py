@@ -19,8 +19,43 @@ from tyro.constructors import PrimitiveConstructorSpec, PrimitiveTypeInfo
 from rucksac.algorithm.recipes import DEFAULT, recipe
 from rucksac.config import ALLOWED, Config, flag, with_settings
 from rucksac.errors import UsageError
+from rucksac.training.folder import path_of
 
 ENV_ARG = "--env."
+ELSEWHERE = {  # what other libraries call our flags
+    "--learning-rate": "--lr",
+    "--q-lr": "--lr",
+    "--total-timesteps": "--steps",
+    "--timesteps": "--steps",
+    "--n-timesteps": "--steps",
+    "--start-steps": "--warmup",
+    "--random-steps": "--warmup",
+    "--num-envs": "--envs",
+    "--n-envs": "--envs",
+    "--num-workers": "--workers",
+    "--memory-size": "--buffer-size",
+    "--replay-size": "--buffer-size",
+    "--discount": "--gamma",
+    "--ent-coef": "--alpha",
+    "--temperature": "--alpha",
+    "--net-arch": "--hidden",
+    "--hidden-dim": "--hidden",
+    "--hidden-size": "--hidden",
+    "--gradient-steps": "--utd",
+    "--train-freq": "--update-every",
+    "--update-freq": "--update-every",
+    "--policy-frequency": "--policy-delay",
+    "--target-network-frequency": "--target-every",
+    "--target-update-interval": "--target-every",
+    "--eval-freq": "--eval-every",
+    "--n-eval-episodes": "--eval-episodes",
+    "--save-freq": "--checkpoint-every",
+    "--algo": "--recipe",
+    "--output": "--run",
+    "--save-path": "--run",
+    "--log-dir": "--run",
+    "--verbose": "--quiet",
+}
 
 
 class Command(Protocol):
@@ -60,7 +95,7 @@ def parse(name: str, command: type[Command], words: list[str]) -> Command | None
                 args=words,
                 default=default,
                 return_unknown_args=True,
-                registry=WHOLE_NUMBERS,
+                registry=OWN_TYPES,
             )
     except SystemExit as exit_request:
         if not exit_request.code:
@@ -159,7 +194,8 @@ def _words_after(name: str, words: list[str]) -> str:
 def _unknown(command: type[Command], word: str) -> str:
     if not word.startswith("-"):
         return f"{word!r} is one word too many"
-    near = difflib.get_close_matches(word.partition("=")[0], dict(_flags(command)), n=1)
+    name, flags = word.partition("=")[0].replace("_", "-"), dict(_flags(command))
+    near = [ELSEWHERE[name]] if ELSEWHERE.get(name) in flags else difflib.get_close_matches(name, flags, n=1)
     return f"there is no flag {word}" + (f"; did you mean {near[0]}?" if near else "")
 
 
@@ -172,10 +208,24 @@ def _flags(kind: type) -> Iterator[tuple[str, Any]]:
             yield flag(name), inner
 
 
-WHOLE_NUMBERS = tyro.constructors.ConstructorRegistry()
+OWN_TYPES = tyro.constructors.ConstructorRegistry()
 
 
-@WHOLE_NUMBERS.primitive_rule
+@OWN_TYPES.primitive_rule
+def _paths(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path] | None:
+    """Read paths also when they begin with ~, as in --run=~/runs, which shells leave as it is."""
+    if info.type is not Path:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=lambda words: path_of(words[0]),
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+@OWN_TYPES.primitive_rule
 def _whole_numbers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[int] | None:
     """Read whole numbers also when they are written like 1e6."""
     if info.type is not int:

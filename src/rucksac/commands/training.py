@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Train(Command):
-    """Train an agent and write everything about it to a run folder."""
+    """Train an agent and write everything about it to a run folder.
+
+    The environment's own arguments are given as --env.NAME VALUE.
+    """
 
     takes: ClassVar[str] = "ENV"
     env: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")]

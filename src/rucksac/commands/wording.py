@@ -14,7 +14,7 @@ def closing(summary: dict[str, Any], folder: Path) -> str:
     """Return what is said when a run has ended, with the commands that come next."""
     evaluation = summary["final_evaluation"]
     result = (
-        f"Return {evaluation['mean']:.1f}, 95 % interval {interval(evaluation['ci95'])} "
+        f"Return {evaluation['mean']:.1f}, {interval(evaluation['ci95'])} "
         f"({count(evaluation['episodes'], 'episode')}, mean action)."
         if evaluation
         else "Not evaluated."
@@ -38,7 +38,7 @@ def group(summary: dict[str, Any], folder: Path, exit_code: int) -> str:
         final = summary["final_returns"].get(seed)
         lines.append(f"{seed:8} {state}" + (f", return {final:.1f}" if final is not None else ""))
     if over := summary["over_seeds"]:
-        lines.append(f"mean over seeds {over['mean']:.1f}, 95 % interval {interval(over['ci95'])}")
+        lines.append(f"mean over seeds {over['mean']:.1f}, {interval(over['ci95'])}")
     lines.append(f"Next:  rucksac {'plot' if exit_code == 0 else 'resume'} {shlex.quote(str(folder))}")
     return "\n".join(lines)
 
@@ -69,5 +69,5 @@ def evaluation(figures: "Summary", episodes: int) -> str:
         f"mean return         {figures.mean:.2f}\n"
         f"standard deviation  {figures.std:.2f}\n"
         f"interquartile mean  {figures.iqm:.2f}\n"
-        f"95 % interval       {interval(figures.ci95, 2)} (of the mean, Student's t)"
+        f"of the mean         {interval(figures.ci95, 2)} (Student's t)"
     )

@@ -1,6 +1,7 @@
 """From what a person names to an environment: an id or a function; unknown names get the nearest ones."""
 
 import difflib
+import functools
 import importlib.util
 import re
 import warnings
@@ -75,6 +76,8 @@ def closed_at_last(env: AnyEnv) -> Iterator[AnyEnv]:
 
 def name_of(source: EnvSource) -> str:
     """Return what to call an environment."""
+    if isinstance(source, functools.partial):
+        return name_of(source.func)
     return source if isinstance(source, str) else getattr(source, "__name__", type(source).__name__)
 
 

@@ -81,7 +81,7 @@ class Console:
     def evaluation(self, rows: list[Row]) -> None:
         """Show the evaluation."""
         figures = summarise(np.array([row["return"] for row in rows]))
-        self._evaluation = f"{figures.mean:.1f} (95 % interval {interval(figures.ci95)})"
+        self._evaluation = f"{figures.mean:.1f} ({interval(figures.ci95)})"
         if not self._live:
             self._out.print(f"step {rows[0]['env_steps']:,}: evaluation {self._evaluation}")
 

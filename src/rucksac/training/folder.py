@@ -16,7 +16,7 @@ from typing import Any
 from rucksac.config import Config
 from rucksac.errors import UsageError
 from rucksac.resources import processor
-from rucksac.text import printable
+from rucksac.text import printable, shortened
 
 try:
     import fcntl
@@ -155,7 +155,13 @@ def path_of(run: str | os.PathLike[str]) -> Path:
     """Return the path of a run's folder; raise `UsageError` for what cannot be one."""
     if not isinstance(run, str | os.PathLike):
         raise UsageError(f"the run is given as {type(run).__name__}, but must be the path of a folder")
-    return Path(run)
+    try:
+        path = Path(run).expanduser()
+        path.exists()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, with a NUL, or of a user that there is not
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"{shortened(str(run))} cannot be the path of a folder ({reason}); give another") from error
+    return path
 
 
 def threads_of(saved: dict[str, Any]) -> int | None:

@@ -1,0 +1,125 @@
+"""Every figure that the documentation quotes is computed from the rows that it comes from, and looked for there."""
+
+import csv
+import functools
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks/results"
+
+
+@functools.cache
+def rows(name):
+    with (RESULTS / f"{name}.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def values(name, column, **where):
+    found = [float(row[column]) for row in rows(name) if all(row[key] == str(each) for key, each in where.items())]
+    assert found, (name, where)
+    return found
+
+
+def step(series="sizes", threads=2, **size):
+    return median(values("step", "per_second", series=series, threads=threads, **size))
+
+
+def of_floor(**where):
+    """Return the smallest and largest share of the floor over all sizes that fit."""
+    sizes = {}
+    for row in rows("step"):
+        key = tuple(row[name] for name in ("series", "threads", "width", "layers", "batch", "critics", "observations"))
+        if all(where[name](int(row[name])) for name in where):
+            sizes.setdefault(key, []).append(float(row["per_second"]) / float(row["floor"]))
+    shares = [median(each) for each in sizes.values()]
+    return min(shares), max(shares)
+
+
+def second_thread(**size):
+    return step(threads=2, **size) / step(threads=1, **size) - 1
+
+
+def critic():
+    """Return the smallest and largest number of milliseconds that one more critic takes."""
+    counts = (1, 2, 5, 10)
+    took = [1000 / step("critics", critics=count) for count in counts]
+    each = [(b - a) / (n - m) for a, b, m, n in zip(took[:-1], took[1:], counts[:-1], counts[1:], strict=True)]
+    return min(each), max(each)
+
+
+def part(name):
+    return median(values("parts", "microseconds", part=name))
+
+
+def beside_sb3():
+    """Return the smallest and largest ratio to Stable-Baselines3's better arrangement, with learning."""
+    ratios = []
+    for envs in (1, 2, 4, 8, 16):
+        where = {"envs": envs, "learning": True}
+        theirs = max(values("environments", "per_second", library="stable_baselines3", **where))
+        ratios.append(values("environments", "per_second", library="rucksac", workers=0, **where)[0] / theirs)
+    return min(ratios), max(ratios)
+
+
+def sb3_stepping():
+    """Return in how many per cent of steps one process falls behind, without learning."""
+    behind = []
+    for envs in (1, 2, 4, 8, 16):
+        ours, theirs = (
+            values("environments", "per_second", library=library, workers=0, envs=envs, learning=False)[0]
+            for library in ("rucksac", "stable_baselines3")
+        )
+        behind.append(100 * (1 - ours / theirs))
+    return min(behind), max(behind)
+
+
+def after(steps, recipe):
+    return median(values("sources-pendulum", "return", recipe=recipe, env_steps=steps))
+
+
+def share_of_torch():
+    return median(values("startup", "torch")) / median(values("startup", "second"))
+
+
+BIG = {"width": lambda width: width >= 256, "batch": lambda batch: batch >= 256, "threads": lambda count: count == 2}
+FIGURES = {
+    "performance.md": [
+        ("{:.0%} for two layers of 64 and a batch of 100", lambda: [second_thread(width=64, batch=100)]),
+        ("{:.0%} for three of 64 and a batch of 256", lambda: [second_thread(width=64, batch=256)]),
+        ("{:.0%} for two of 128 and a batch of 128", lambda: [second_thread(width=128, batch=128)]),
+        ("{:.0%} for two of 256 and a batch of 256", lambda: [second_thread(width=256, batch=256)]),
+        ("{:.2f} to {:.2f} of the floor", lambda: of_floor(**BIG)),
+        ("a batch of 32 takes {:.2f} of the time of one of 256", lambda: [
+            step("batch", batch=256) / step("batch", batch=32)
+        ]),
+        ("two layers of 64 run at {:.2f} of the floor", lambda: [
+            of_floor(**{**BIG, "width": lambda width: width == 64, "layers": lambda layers: layers == 2})[0]
+        ]),
+        ("One more critic takes {:.2f} to {:.2f} milliseconds", critic),
+        ("348 observations in place of 17 take {:.0%} more time", lambda: [
+            step("observations", observations=17) / step("observations", observations=348) - 1
+        ]),
+        ("{:.2f} of the time of uncompiled acting", lambda: [
+            part("act on one observation, compiled") / part("act on one observation, uncompiled")
+        ]),
+        ("compiled yet {:.0f} seconds", lambda: [median(values("startup", "first"))]),
+        ("of which importing PyTorch takes {:.0%}", lambda: [share_of_torch()]),
+        ("{:.1f} to {:.1f} times as many steps", beside_sb3),
+        ("one process takes {:.0f} to {:.0f} % fewer steps", sb3_stepping),
+    ],
+    "recipes.md": [
+        (f"{{:,.0f}} (`{recipe}`)", functools.partial(lambda name: [after(4_000, name)], recipe))
+        for recipe in ("pranz24", "spinningup", "sac", "notebook", "sac-v1", "td3", "ddpg")
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("page", "phrase", "computed"), [(page, *each) for page, figures in FIGURES.items() for each in figures]
+)
+def test_a_figure_in_the_documentation_is_that_of_its_rows(page, phrase, computed):
+    expected = phrase.format(*computed()).replace("%", " %").replace("  %", " %")
+    assert expected in " ".join((ROOT / "docs" / page).read_text().split())
