@@ -114,8 +114,17 @@ def parse(name: str, command: type[Command], words: list[str]) -> Command | None
 
 
 def settings_of(words: list[str]) -> Config:
-    """Return the settings of the recipe and of the settings file that these words name; flags come on top of them."""
-    config, file = recipe(_value_of("--recipe", words) or DEFAULT).config, _value_of("--config", words)
+    """Return the settings of the recipe, or the run to start from, and of the file that these words name.
+
+    Flags come on top of them.
+    """
+    origin, file = _value_of("--start-from", words), _value_of("--config", words)
+    if origin is None:
+        config = recipe(_value_of("--recipe", words) or DEFAULT).config
+    else:
+        from rucksac.training.starting import settings_from
+
+        config, _ = settings_from(path_of(origin))
     if file is None:
         return config
     try:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import tyro
 
-from rucksac.algorithm.recipes import DEFAULT
 from rucksac.commands import wording
 from rucksac.commands.parsing import Command, settings_of
 from rucksac.commands.quiet import aside, hushed
@@ -31,8 +30,10 @@ class Train(Command):
     takes: ClassVar[str] = "ENV"
     env: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")]
     """Environment id, such as Pendulum-v1; for your own, module:Name-v0 or module:function."""
-    recipe: str = DEFAULT
-    """Named published settings to start from; see: rucksac recipes."""
+    recipe: str | None = None
+    """Named settings to begin with, rucksac if not given; see: rucksac recipes."""
+    start_from: Path | None = None
+    """Folder of a run: the new run has its settings and begins with its trained agent, without random steps."""
     config: Path | None = None
     """TOML file with settings; it overrides the recipe, flags override it."""
     run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
@@ -58,24 +59,25 @@ class Train(Command):
     def _run(self) -> int:
         from rucksac.training.console import Console
         from rucksac.training.folder import next_free
-        from rucksac.training.train import Plan, train_run
+        from rucksac.training.train import Plan, beginning, train_run
 
-        name = re.sub(r"[^\w.-]+", "-", self.env)
+        _, recipe, origin = beginning(self.recipe, self.start_from)
+        name = re.sub(r"[^\w.-]+", "-", self.env) + f"-{recipe}"
         if self.seeds is not None:
-            return self._run_seeds(self.seeds, f"{name}-{self.recipe}-seeds{self.seeds.replace(',', '-')}")
-        folder = self.run_folder or next_free(Path("runs") / f"{name}-{self.recipe}-seed{self.settings.seed}")
+            return self._run_seeds(self.seeds, f"{name}-seeds{self.seeds.replace(',', '-')}", recipe, origin)
+        folder = self.run_folder or next_free(Path("runs") / f"{name}-seed{self.settings.seed}")
         console = None if self.quiet else Console(self.settings.steps)
         with aside(self.json):
-            result = train_run(Plan(self.env, self.settings, self.recipe), folder, console)
+            result = train_run(Plan(self.env, self.settings, recipe, start_from=origin), folder, console)
         return _report(result, folder, self.json, console)
 
-    def _run_seeds(self, text: str, name: str) -> int:
+    def _run_seeds(self, text: str, name: str, recipe: str, origin: Path | None) -> int:
         from rucksac.training.folder import next_free
         from rucksac.training.seeds import parse_seeds, prepare_group
 
         seeds = parse_seeds(text)
         folder = self.run_folder or next_free(Path("runs") / name)
-        prepare_group(self.env, self.settings, self.recipe, folder, seeds)
+        prepare_group(self.env, self.settings, recipe, folder, seeds, origin)
         return _run_group(folder, self.quiet, self.json)
 
 

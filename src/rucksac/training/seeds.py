@@ -29,7 +29,7 @@ from rucksac.resources import available_memory, available_threads
 from rucksac.stats import summarise
 from rucksac.text import count
 from rucksac.training.console import RECENT_EPISODES, console
-from rucksac.training.folder import RunFolder, threads_of
+from rucksac.training.folder import STARTED_FROM, RunFolder, threads_of
 from rucksac.training.stopping import FOLLOWING, StopRequest, stop_on_signals
 
 SEED_FOLDER = re.compile(r"seed(\d+)")
@@ -54,7 +54,9 @@ def is_group(folder: Path) -> bool:
     return not (folder / "config.json").exists() and bool(members(folder))
 
 
-def prepare_group(env: str, config: Config, recipe: str, folder: Path, seeds: list[int]) -> None:
+def prepare_group(
+    env: str, config: Config, recipe: str, folder: Path, seeds: list[int], start_from: Path | None = None
+) -> None:
     """Make a folder for each seed; raise `UsageError` when the environment or the memory does not allow the run."""
     config = config.settled()
     with closed_at_last(make(env, config)) as probe:
@@ -68,9 +70,12 @@ def prepare_group(env: str, config: Config, recipe: str, folder: Path, seeds: li
         )
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is already in use; give another --run, or remove it first")
+    derived: dict[str, Any] = {"threads": threads}
+    if start_from:
+        derived[STARTED_FROM] = str(start_from.absolute())
     for seed in seeds:
         member = RunFolder.create(folder / f"seed{seed}")
-        member.write_config(env, recipe, with_settings(config, {"seed": seed}), {"threads": threads})
+        member.write_config(env, recipe, with_settings(config, {"seed": seed}), derived)
 
 
 def extend_group(folder: Path, steps: int) -> None:

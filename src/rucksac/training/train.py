@@ -35,9 +35,10 @@ from rucksac.training.console import Console
 from rucksac.training.diagnosis import Watchdog, divergence
 from rucksac.training.evaluate import Evaluation, evaluate_lanes
 from rucksac.training.files import Beginning
-from rucksac.training.folder import RunFolder, path_of, threads_of
+from rucksac.training.folder import STARTED_FROM, RunFolder, origin_of, path_of, threads_of
 from rucksac.training.parts import Progress, Training
 from rucksac.training.record import CsvRecorder, Recorder, Recorders, evaluation_at
+from rucksac.training.starting import begin_from, settings_from
 from rucksac.training.stopping import StopRequest, stop_on_signals
 
 WORTH_A_THREAD = 1_500_000  # multiply-adds; measured in docs/performance.md
@@ -54,7 +55,7 @@ class Result:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a run is made of; `threads` are those that a run to go on with had."""
+    """What a run is made of; `threads` are those that a run to go on with had, `start_from` is a run to begin from."""
 
     env: EnvSource
     config: Config
@@ -62,12 +63,14 @@ class Plan:
     policy: nn.Module | None = None
     critic: nn.Module | None = None
     threads: int | None = None
+    start_from: Path | None = None
 
 
 def train(
     env: EnvSource,
     *,
-    recipe: str = DEFAULT,
+    recipe: str | None = None,
+    start_from: str | Path | None = None,
     run: str | Path | None = None,
     quiet: bool = True,
     policy: nn.Module | None = None,
@@ -77,13 +80,27 @@ def train(
     """Train an agent and return it.
 
     `env` is an id or a function that returns a `gymnasium.Env`; it is called for every training environment and once
-    for evaluation. `settings` are fields of `rucksac.Config` and override the recipe's. With `run` everything is also
+    for evaluation. `settings` are fields of `rucksac.Config` and override the recipe's. With `start_from` the new run
+    has the settings of that one, without random steps, and begins with its trained agent. With `run` everything is also
     written there; without, nothing is written. Raises `UsageError` for what cannot work, before training starts where
     possible.
     """
-    config = with_settings(find_recipe(recipe).config, settings)
-    plan = Plan(env, config, recipe, policy, critic)
+    config, name, origin = beginning(recipe, start_from)
+    plan = Plan(env, with_settings(config, settings), name, policy, critic, start_from=origin)
     return train_run(plan, None if run is None else path_of(run), None if quiet else Console(config.steps)).agent
+
+
+def beginning(recipe: str | None, start_from: str | Path | None) -> tuple[Config, str, Path | None]:
+    """Return the settings that a run has unless others are given, the recipe they are called by, and where it starts.
+
+    Raises `UsageError` for a recipe or a run that does not exist, and for both together.
+    """
+    if start_from is None:
+        return find_recipe(recipe or DEFAULT).config, recipe or DEFAULT, None
+    if recipe is not None:
+        raise UsageError("--recipe and --start-from both say which settings a run has; give one of them")
+    origin = path_of(start_from)
+    return *settings_from(origin), origin
 
 
 def resume(
@@ -120,7 +137,7 @@ def plan_of(
     config = Config.from_json(saved["settings"])
     if steps is not None:
         config = with_settings(config, {"steps": steps})
-    return Plan(source, config, saved["recipe"], policy, critic, threads_of(saved))
+    return Plan(source, config, saved["recipe"], policy, critic, threads_of(saved), origin_of(saved))
 
 
 def train_run(plan: Plan, path: Path | None, console: Console | None) -> Result:
@@ -181,13 +198,20 @@ class _Run:
             else:
                 if self.path and (self.path / "replay").exists() and not (self.path / "checkpoints").exists():
                     raise UsageError(f"{self.shown_path} lost its checkpoints; put them back, or train anew elsewhere")
+                if self.plan.start_from:
+                    begin_from(agent, self.plan.start_from)
                 training.rollout.start()
             if folder and resuming and (changed := folder.changed_versions()):
                 notes.append(f"{changed}: from here on the run may not be the one it would have been.")
             if folder:
                 parts = agent.algorithm
-                derived = {"target_entropy": parts.target_entropy, "entropy_to_come": parts.entropy_to_come}
-                derived["threads"] = self.threads
+                derived: dict[str, Any] = {
+                    "target_entropy": parts.target_entropy,
+                    "entropy_to_come": parts.entropy_to_come,
+                    "threads": self.threads,
+                }
+                if self.plan.start_from:
+                    derived[STARTED_FROM] = str(self.plan.start_from.absolute())
                 name = self.plan.env if isinstance(self.plan.env, str) else None
                 folder.write_config(name, self.plan.recipe, self.config, derived)
             self.csv = (
