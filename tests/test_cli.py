@@ -398,7 +398,12 @@ def test_environments_are_made_with_the_arguments_given(tmp_path):
     assert settings["env_args"] == {"continuous": True, "gravity": -5, "enable_wind": True}
     told = json.loads(rucksac("evaluate", run, "--episodes", 3, "--json").stdout)
     assert max(told["lengths"]) <= 40
+    heavier = json.loads(rucksac("evaluate", run, "--episodes", 3, "--json", "--env.gravity", "-11").stdout)
+    assert heavier["returns"] != told["returns"]
     assert rucksac("resume", run, "--steps", 320, "--quiet").returncode == 0
+    kept = rucksac("resume", run, "--env.gravity=3")
+    assert kept.returncode == 2
+    assert "keeps the environment of its run; train a new one with --start-from RUN and --env.gravity" in kept.stderr
     wrong = rucksac("train", "LunarLander-v3", "--env.colour", "red", "--run", tmp_path / "wrong")
     assert wrong.returncode == 2
     assert "unexpected keyword argument 'colour'" in wrong.stderr.splitlines()[-1]

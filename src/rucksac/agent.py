@@ -82,6 +82,8 @@ class Agent:
 
         The second value is always None: the policy has no memory. Raises `UsageError` for a wrong shape.
         """
+        if hasattr(obs, "__array__"):  # also a tensor
+            obs = np.asarray(obs)
         try:
             flat, one = self.spaces.flatten(obs)[None], True
         except UsageError as not_one:

@@ -4,11 +4,13 @@ import os
 import random
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 
 import rucksac
 from rucksac.config import Config
@@ -17,6 +19,7 @@ from rucksac.errors import TrainingStopped, UsageError
 from rucksac.experience.replay import TERMINATED, TRUNCATED
 from rucksac.resources import available_threads
 from rucksac.training.agent_file import tensors_of
+from rucksac.training.console import Console
 from rucksac.training.loop import crossed
 from rucksac.training.train import Plan, plan_of, resume_run, threads_for, train_run
 from tests.worlds import Counter, Failing, Faulty, Forever, InItsOwnOrder, OnlyInWorkers, OutOfStep, World
@@ -285,6 +288,38 @@ def test_names_list_themselves_and_agents_say_what_they_are():
     agent = rucksac.train("Pendulum-v1", **{**SMALL, "steps": 50, "hidden": 16})
     assert repr(agent).startswith("Agent(3 observations, 1 action, 31 gradient steps, alpha 0.")
     assert name_of(functools.partial(Counter)) == "Counter"
+
+
+def test_statistics_outside_of_the_agent_are_warned_of(tmp_path):
+    def env():
+        return NormalizeReward(NormalizeObservation(gymnasium.make("Pendulum-v1")))
+
+    said, console = [], Console(30)
+    console.note = said.append
+    train_run(Plan(env, config(steps=30), "sac"), tmp_path / "run", console)
+    assert sum("whose statistics are no part of the agent" in text for text in said) == 2
+    assert any("use --normalise-rewards in its place" in text for text in said)
+
+
+def test_an_evaluation_that_waits_for_a_long_episode_says_so(monkeypatch):
+    monkeypatch.setattr("rucksac.training.evaluate.LONG_EPISODE", 3)
+    said, console = [], Console(50)
+    console.note = said.append
+    train_run(Plan(Forever, config(steps=50, eval_episodes=1), "sac"), None, console)
+    assert said[-1] == "An evaluation waits for the end of an episode that has taken 3 steps so far."
+
+
+def test_a_run_keeps_its_settings(tmp_path):
+    with pytest.raises(UsageError, match="resume takes no envs; begin a new one .*start_from=run"):
+        rucksac.resume(tmp_path, envs=2)
+
+
+def test_numbers_and_arrays_of_other_libraries_are_taken():
+    agent = rucksac.train("Pendulum-v1", **{**SMALL, "steps": 40})
+    one, batch = np.ones(3, np.float32), np.ones((2, 3), np.float32)
+    assert (agent.predict(torch.from_numpy(one))[0] == agent.predict(one)[0]).all()
+    assert (agent.predict(torch.from_numpy(batch))[0] == agent.predict(batch)[0]).all()
+    assert len(rucksac.evaluate(agent, "Pendulum-v1", episodes=np.int64(2), seed=np.int32(1)).episodes) == 2
 
 
 def test_small_networks_get_one_thread():

@@ -1,17 +1,21 @@
 """The commands that look at what there is: at runs, at their agents, at recipes, at compiled steps."""
 
+import dataclasses
 import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
 from rucksac.commands import wording
-from rucksac.commands.parsing import Command
+from rucksac.commands.parsing import Command, TakesEnvArgs
 from rucksac.errors import UsageError
 from rucksac.text import count, size
+
+if TYPE_CHECKING:
+    from rucksac.agent import Agent
 
 Run = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 Runs = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
@@ -37,7 +41,7 @@ class Info(Command):
 
 
 @dataclass(frozen=True)
-class Evaluate(Command):
+class Evaluate(TakesEnvArgs):
     """Run whole episodes with the mean action and print their returns with an interval.
 
     Episode i starts from reset(seed=SEED + i).
@@ -62,7 +66,7 @@ class Evaluate(Command):
         from rucksac.training.checkpoint import load_agent
         from rucksac.training.evaluate import evaluate
 
-        agent = load_agent(self.run_folder, best=self.best)
+        agent = _with_env_args(load_agent(self.run_folder, best=self.best), self.env_args)
         result = evaluate(agent, _environment(self.run_folder, self.env), self.episodes, self.seed)
         figures = result.summary
         if self.json:
@@ -102,7 +106,7 @@ class Plot(Command):
 
 
 @dataclass(frozen=True)
-class Watch(Command):
+class Watch(TakesEnvArgs):
     """Show the trained agent in a window where there is a display, else write a video.
 
     It acts with its mean action; episode i starts from reset(seed=SEED + i).
@@ -132,7 +136,7 @@ class Watch(Command):
             print(text, file=sys.stderr, flush=True)
 
         agent, env, video = (
-            load_agent(self.run_folder, best=self.best),
+            _with_env_args(load_agent(self.run_folder, best=self.best), self.env_args),
             _environment(self.run_folder, self.env),
             self.video,
         )
@@ -183,6 +187,11 @@ class Cache(Command):
         taken = size(clear_cache() if self.clear else cached_bytes())
         print(f"{cache_folder()}: {taken}{' removed' if self.clear else ''}")
         return 0
+
+
+def _with_env_args(agent: "Agent", env_args: dict[str, Any]) -> "Agent":
+    agent.config = dataclasses.replace(agent.config, env_args={**agent.config.env_args, **env_args})
+    return agent
 
 
 def _environment(run: Path, given: str | None) -> str:

@@ -10,8 +10,9 @@ import re
 import tomllib
 import typing
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, cast
+from typing import Annotated, Any, ClassVar, Protocol, cast
 
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec, PrimitiveTypeInfo
@@ -63,6 +64,8 @@ class Command(Protocol):
 
     takes: ClassVar[str]
     """The words that come before the flags, as the help writes them."""
+    no_env_args: ClassVar[str] = "makes no environment of its own, so it takes no"
+    """What to say when arguments for the environment are given to a command that has no place for them."""
 
     @classmethod
     def defaults(cls, words: list[str]) -> "Command | None":  # noqa: ARG003 (those that need it override this)
@@ -71,6 +74,13 @@ class Command(Protocol):
 
     def run(self) -> int:
         """Do it and return the exit code."""
+
+
+@dataclass(frozen=True)
+class TakesEnvArgs(Command):
+    """A command that makes an environment with --env.NAME VALUE in place of arguments that a run was trained with."""
+
+    env_args: Annotated[dict[str, Any], tyro.conf.Suppress] = dataclasses.field(default_factory=dict, kw_only=True)
 
 
 def parse(name: str, command: type[Command], words: list[str]) -> Command | None:
@@ -85,8 +95,8 @@ def parse(name: str, command: type[Command], words: list[str]) -> Command | None
     if settings:  # the parser would make flags of what is in there
         env_args = {**settings.env_args, **env_args}
         default = dataclasses.replace(default, settings=dataclasses.replace(settings, env_args={}))
-    elif env_args:
-        raise UsageError(f"{name} makes no environment of its own, so it takes no --env.{next(iter(env_args))}")
+    elif env_args and not issubclass(command, TakesEnvArgs):
+        raise UsageError(f"{name} {command.no_env_args} --env.{next(iter(env_args))}")
     try:
         with contextlib.redirect_stderr(complaint):
             parsed, unknown = tyro.cli(
@@ -110,6 +120,8 @@ def parse(name: str, command: type[Command], words: list[str]) -> Command | None
         raise UsageError(f"{_unknown(command, unknown[0])}; see rucksac {name} --help")
     if settings:
         parsed = dataclasses.replace(parsed, settings=dataclasses.replace(parsed.settings, env_args=env_args))
+    elif env_args:
+        parsed = dataclasses.replace(parsed, env_args=env_args)
     return cast(Command, parsed)
 
 

@@ -86,6 +86,7 @@ class Resume(Command):
     """Go on with an interrupted run, exactly as if nothing had happened."""
 
     takes: ClassVar[str] = "RUN"
+    no_env_args: ClassVar[str] = "keeps the environment of its run; train a new one with --start-from RUN and"
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of the run, or the common folder of several seeds."""
     steps: int | None = None

@@ -3,9 +3,10 @@
 import dataclasses
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from typing import Any
 
 import gymnasium
-from gymnasium.vector import VectorEnv
+from gymnasium.vector import VectorEnv, VectorWrapper
 
 from rucksac.config import Config
 from rucksac.environments.lanes import Lanes
@@ -16,6 +17,8 @@ from rucksac.environments.spaces import Door
 from rucksac.environments.vector import VectorLanes
 from rucksac.environments.workers import Faults, Workers
 from rucksac.errors import UsageError
+
+OUTSIDE_STATISTICS = {"NormalizeObservation": "--normalise-observations", "NormalizeReward": "--normalise-rewards"}
 
 
 def open_lanes(
@@ -29,12 +32,22 @@ def open_lanes(
     def one_more() -> Env:
         return cleanup.enter_context(closed_at_last(make(source, config)))
 
+    def warn_of_statistics(env: Any) -> None:
+        while isinstance(env, gymnasium.Wrapper | VectorWrapper):
+            if flag := OUTSIDE_STATISTICS.get(type(env).__name__):
+                say(
+                    f"the environment is wrapped in {type(env).__name__}, whose statistics are no part of the agent: "
+                    f"evaluation and a loaded agent see other numbers than training; use {flag} in its place."
+                )
+            env = env.env
+
     if config.workers:  # then no environment is made in this process, where it could hang or die
         faults, alone = Faults(config.restarts, say), dataclasses.replace(config, envs=1, workers=1)
         training, judging = (cleanup.enter_context(closing(Workers(source, each, faults))) for each in (config, alone))
         check_same(judging.spaces, training.spaces)
         return training, judging
     one = one_more()
+    warn_of_statistics(one)
     envs = [one_more() for _ in range(1 if isinstance(one, VectorEnv) else config.envs)]
     if len({id(env.unwrapped) for env in (one, *envs)}) <= len(envs):
         raise UsageError("the environment function returned the same environment twice; return a new one each time")

@@ -1,7 +1,9 @@
 """Running an agent without learning, on environments of its own; never prints."""
 
 import threading
+from collections.abc import Callable
 from contextlib import nullcontext
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +17,7 @@ from rucksac.environments.rollout import Episode
 from rucksac.errors import UsageError
 from rucksac.stats import Summary, summarise
 
-LONGEST_EPISODE = 100_000
+LONG_EPISODE, LONGEST_EPISODE = 10_000, 100_000
 
 
 class EvaluationStopped(Exception):
@@ -51,18 +53,26 @@ def evaluate(
     Raises `UsageError` when its spaces are not the agent's or an episode does not end, and `EvaluationStopped` once
     `stop` is set.
     """
-    if not (isinstance(episodes, int) and isinstance(seed, int) and episodes >= 1 and seed >= 0):
+    if not (isinstance(episodes, Integral) and isinstance(seed, Integral) and episodes >= 1 and seed >= 0):
         raise UsageError(f"episodes is {episodes} and seed is {seed}, but must be whole numbers from 1 and from 0")
     with nullcontext(env) if isinstance(env, Env) else closed_at_last(make(env, agent.config)) as own:
         lanes = lanes_of(agent.config, own)
         check_same(lanes.spaces, agent.spaces)
-        return evaluate_lanes(agent, lanes, episodes, seed, stop)
+        return evaluate_lanes(agent, lanes, int(episodes), int(seed), stop)
 
 
 def evaluate_lanes(
-    agent: Agent, lanes: Lanes, episodes: int, seed: int = 0, stop: threading.Event | None = None
+    agent: Agent,
+    lanes: Lanes,
+    episodes: int,
+    seed: int = 0,
+    stop: threading.Event | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Evaluation:
-    """Evaluate in lanes; episode i runs in lane i modulo their number, so that short ones count no more than long."""
+    """Evaluate in lanes; episode i runs in lane i modulo their number, so that short ones count no more than long.
+
+    `say` is told of an episode that takes long.
+    """
     count = len(lanes)
     number = list(range(count))  # of the episode under way in each lane; those past the last one do not count
     totals, lengths = [0.0] * count, [0] * count
@@ -90,6 +100,8 @@ def evaluate_lanes(
                 number[lane] += count
                 totals[lane], lengths[lane] = 0.0, 0
                 again[lane] = seed + number[lane]
+            elif lengths[lane] == LONG_EPISODE:
+                say(f"An evaluation waits for the end of an episode that has taken {LONG_EPISODE:,} steps so far.")
             elif lengths[lane] == LONGEST_EPISODE:
                 raise UsageError(
                     f"an evaluation episode has not ended after {LONGEST_EPISODE:,} steps; build a time limit into the "

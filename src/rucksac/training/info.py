@@ -27,6 +27,7 @@ def info(run: Path) -> dict[str, Any]:
             f"{error}; checkpoints: {len(whole)} of {number} whole, put config.json back to use them"
         ) from error
     env_steps = max(whole, default=0)
+    stopped = (run / "summary.json").is_file() and folder.read_summary().get("finished") is False
     return {
         "run": str(run),
         "environment": saved["environment"],
@@ -34,7 +35,7 @@ def info(run: Path) -> dict[str, Any]:
         "seed": config.seed,
         "steps": config.steps,
         "env_steps": env_steps,
-        "finished": env_steps >= config.steps,
+        "finished": env_steps >= config.steps and not stopped,  # a stop may leave the last evaluation undone
         "whole": all(each["problem"] is None for each in checkpoints),
         "obstacle": obstacle(run, config),
         "training_process": folder.occupant(),

@@ -111,12 +111,18 @@ def resume(
     quiet: bool = True,
     policy: nn.Module | None = None,
     critic: nn.Module | None = None,
+    **others: Any,
 ) -> Agent:
     """Go on with an interrupted run exactly where its last checkpoint was taken, and return the agent.
 
     `steps` extends the run. `env`, `policy` and `critic` are needed again when the run was made with a function or
-    with modules of your own. Raises `UsageError` when the run cannot go on.
+    with modules of your own. Raises `UsageError` when the run cannot go on, and for any other setting.
     """
+    if others:
+        raise UsageError(
+            f"a run keeps its settings, so resume takes no {next(iter(others))}; begin a new one with its agent: "
+            "train(..., start_from=run)"
+        )
     path = path_of(run)
     plan = plan_of(path, env, steps, policy, critic)
     return resume_run(plan, path, None if quiet else Console(plan.config.steps)).agent
@@ -288,7 +294,7 @@ class _Run:
         return folder
 
     def _evaluate(self, training: Training, lanes: Lanes, stop: StopRequest) -> Evaluation:
-        evaluation = evaluate_lanes(training.agent, lanes, self.config.eval_episodes, stop=stop)
+        evaluation = evaluate_lanes(training.agent, lanes, self.config.eval_episodes, stop=stop, say=self._say)
         progress = training.progress
         if evaluation.summary.mean > progress.best:
             progress.best = evaluation.summary.mean
