@@ -22,7 +22,8 @@ from rucksac.training.folder import RunFolder
 from rucksac.training.info import info
 from rucksac.training.parts import Progress
 from rucksac.training.train import Plan, plan_of, prepare, resume_run, train_run
-from tests.training.test_loop import config
+from tests.training.test_loop import SMALL, config
+from tests.worlds import InItsOwnOrder
 
 STEPS = 60
 
@@ -284,17 +285,21 @@ def test_tensors_of_another_shape_are_refused(original):
         load_tensors(agent, {**tensors, name: torch.full_like(tensors[name], torch.nan)})
 
 
-@pytest.mark.parametrize("version", [1, 2])
-def test_agents_of_older_formats_are_read(run, version):
+def test_agents_of_the_format_before_keep_the_order_that_they_were_trained_with(tmp_path):
+    run = tmp_path / "run"
+    agent = rucksac.train(InItsOwnOrder, run=run, **{**SMALL, "steps": 40})
     file = newest(run) / "agent.json"
     old = content(file)
-    for name in ("envs", "keep", "if_saving_fails", "workers"):
+    box, discrete = {"kind": "Box", "shape": [1]}, {"kind": "Discrete", "n": 2, "start": 0}
+    inner = {"kind": "Dict", "parts": {"d": {"kind": "Box", "shape": [2]}, "c": discrete}}
+    old["spaces"]["observation"] = {"kind": "Dict", "parts": {"b": box, "a": inner}}
+    for name in ("envs", "temperature_loss"):
         del old["config"][name]
-    old["spaces"] = {"obs_shape": [3], "action_shape": [1], "action_dtype": "float32", "low": [-2.0], "high": [2.0]}
-    files.write_manifest(file, {**old, "version": version})
-    agent = load_agent(run)
-    assert agent.grad_steps == 41
-    assert agent.config.envs == 1
+    files.write_manifest(file, {**old, "version": 3})
+    loaded, (obs, _) = load_agent(run), InItsOwnOrder().reset()
+    assert loaded.spaces.flatten(obs).tolist() == list(InItsOwnOrder.flat)
+    assert loaded.predict(obs)[0] == agent.predict(obs)[0]
+    assert (loaded.config.envs, loaded.config.temperature_loss) == (1, "alpha")
 
 
 def test_a_second_process_is_refused_and_a_dead_one_is_not_in_the_way(run):
@@ -381,14 +386,6 @@ def test_a_log_changed_by_hand_is_told(run):
     rucksac.resume(run, steps=70)
     assert info(run)["whole"]
     assert (run / "evaluations.csv").read_text().startswith(good)
-
-
-def test_runs_of_the_older_format_are_read(run):
-    for folder in (run / "checkpoints").glob("0*"):
-        logs = {name: log["size"] for name, log in content(folder / "run.json")["logs"].items()}
-        rewrite(folder / "run.json", version=1, logs=logs)
-    assert info(run)["whole"]
-    assert rucksac.resume(run, steps=70).grad_steps == 51
 
 
 def test_info_counts_the_whole_checkpoints_also_when_the_settings_are_lost(run):

@@ -108,22 +108,6 @@ def load_tensors(agent: Agent, tensors: dict[str, Tensor]) -> None:
         tensor.copy_(tensors[name])
 
 
-def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:
-    """Version 2 only has more settings."""
-    return {**content, "version": 2}
-
-
-def _from_version_2(content: dict[str, Any]) -> dict[str, Any]:
-    """Version 3 knows more kinds of spaces."""
-    old = content["spaces"]
-    action = {"kind": "Continuous", "shape": old["action_shape"], "dtype": old["action_dtype"]}
-    spaces = {
-        "observation": {"kind": "Box", "shape": old["obs_shape"]},
-        "action": {**action, "low": old["low"], "high": old["high"]},
-    }
-    return {**content, "version": 3, "spaces": spaces}
-
-
 def _from_version_3(content: dict[str, Any]) -> dict[str, Any]:
     """Version 4 lists the parts of a Dict; the mapping before kept the order in which the agent was trained."""
     spaces = content["spaces"]
@@ -138,7 +122,7 @@ def _listed(space: dict[str, Any]) -> dict[str, Any]:
     return space
 
 
-MIGRATIONS = {1: _from_version_1, 2: _from_version_2, 3: _from_version_3}
+MIGRATIONS = {3: _from_version_3}
 
 
 def _name(path: tuple[Any, ...]) -> str:

@@ -95,7 +95,7 @@ def _content(run: Path, folder: Path) -> dict[str, Any]:
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    return files.read_manifest(folder / "run.json", KIND, VERSION, MIGRATIONS)
+    return files.read_manifest(folder / "run.json", KIND, VERSION, {})
 
 
 def _logs(content: dict[str, Any]) -> dict[str, files.Beginning]:
@@ -314,15 +314,6 @@ class Checkpoints:
                 file.unlink()
         for left in (self.run / "checkpoints").glob("*.new"):
             shutil.rmtree(left)
-
-
-def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:
-    """Version 2 has digests of the logs."""
-    logs = {name: {"size": size, "sha256": None} for name, size in content["logs"].items()}
-    return {**content, "version": 2, "logs": logs}
-
-
-MIGRATIONS = {1: _from_version_1}
 
 
 def _is_live(segment: Segment, training: Training) -> bool:
