@@ -309,6 +309,13 @@ def test_an_evaluation_that_waits_for_a_long_episode_says_so(monkeypatch):
     assert said[-1] == "An evaluation waits for the end of an episode that has taken 3 steps so far."
 
 
+def test_a_run_that_is_not_quiet_ends_with_a_summary(tmp_path, capfd):
+    rucksac.train("Pendulum-v1", **{**SMALL, "steps": 40}, quiet=False)
+    assert capfd.readouterr().err.splitlines()[-1].startswith("Done: 40 steps, 21 gradient steps, ")
+    rucksac.train("Pendulum-v1", **{**SMALL, "steps": 40}, run=tmp_path / "a run", quiet=False)
+    assert f"rucksac plot '{tmp_path / 'a run'}'" in capfd.readouterr().err
+
+
 def test_a_run_keeps_its_settings(tmp_path):
     with pytest.raises(UsageError, match="resume takes no envs; begin a new one .*start_from=run"):
         rucksac.resume(tmp_path, envs=2)

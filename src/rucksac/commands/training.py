@@ -123,7 +123,7 @@ def _report(result: "Result", folder: Path, as_json: bool, console: "Console | N
     if not result.summary["saved"]:
         raise TrainingStopped(f"it is over, but the last state could not be saved to {folder}")
     if console:
-        console.note(wording.closing(result.summary, folder))
+        console.finish(result.summary, folder)
     return result.stop.exit_code
 
 

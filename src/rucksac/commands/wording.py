@@ -4,31 +4,10 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rucksac.text import count, interval, printable, size
+from rucksac.text import interval, printable, size
 
 if TYPE_CHECKING:
     from rucksac.stats import Summary
-
-
-def closing(summary: dict[str, Any], folder: Path) -> str:
-    """Return what is said when a run has ended, with the commands that come next."""
-    evaluation = summary["final_evaluation"]
-    result = (
-        f"Return {evaluation['mean']:.1f}, {interval(evaluation['ci95'])} "
-        f"({count(evaluation['episodes'], 'episode')}, mean action)."
-        if evaluation
-        else "Not evaluated."
-    )
-    run = shlex.quote(str(folder))
-    state = "Done" if summary["finished"] else "Stopped early"
-    first = "rucksac plot" if summary["finished"] else "rucksac resume"
-    return (
-        f"{state}: {count(summary['env_steps'], 'step')}, {count(summary['grad_steps'], 'gradient step')}, "
-        f"{summary['env_steps_per_second']:,.0f} steps/s. {result}\n"
-        f"Next:  {first} {run}\n"
-        f"       rucksac watch {run}\n"
-        f"       rucksac evaluate {run} --episodes 100"
-    )
 
 
 def group(summary: dict[str, Any], folder: Path, exit_code: int) -> str:

@@ -29,6 +29,7 @@ EXTRAS = {
 COLLECTIONS = ("gymnasium_robotics", "shimmy")  # they register their ids when they are imported
 IN_COLLECTIONS = re.compile(r"(\w+:)?(Fetch|Hand|Adroit|Franka|PointMaze|AntMaze|dm_control/)")
 ROBOTICS = 'pip install "rucksac[robotics]" in an environment of its own'
+WHERE_FROM = "modules are found in the current folder and where Python looks: change to its folder, install it,"
 MISSING = re.compile(r"missing \d+ required .*arguments?: '(\w+)'")
 FUNCTION = re.compile(r"([\w.]+):([A-Za-z_]\w*)")
 
@@ -100,7 +101,7 @@ def _function(source: str, module: str, name: str) -> Callable[..., Env]:
     try:
         return getattr(importlib.import_module(module), name)
     except (ModuleNotFoundError, AttributeError) as error:
-        raise UsageError(f"{source!r} cannot be made ({error}); install the module or correct the name") from error
+        raise UsageError(f"{source!r} cannot be made ({error}); {WHERE_FROM} or correct the name") from error
     except ANYTHING as error:
         raise environment_failed(f"importing {module}", error) from error
 
@@ -126,7 +127,7 @@ def _by_id(source: str, config: Config, kwargs: dict[str, Any]) -> gymnasium.Env
             hint = f"{ROBOTICS} where these environments are to run"
         raise UsageError(f"there is no environment {source!r} ({_line(error)}); {hint}") from error
     except ModuleNotFoundError as error:
-        remedy = ROBOTICS if IN_COLLECTIONS.match(source) else "install the module"
+        remedy = ROBOTICS if IN_COLLECTIONS.match(source) else WHERE_FROM
         raise UsageError(f"{source!r} cannot be made ({error}); {remedy} or correct the id") from error
     except ANYTHING as error:
         raise _not_made(f"making {source!r}", error, kwargs) from error

@@ -1,8 +1,10 @@
 """A run as a person sees it: a live table on a terminal, plain lines elsewhere."""
 
+import shlex
 import sys
 import time
-from typing import TextIO, cast
+from pathlib import Path
+from typing import Any, TextIO, cast
 
 import numpy as np
 from rich.console import Console as RichConsole
@@ -13,7 +15,7 @@ from rich.table import Table
 
 from rucksac.output import Unfailing
 from rucksac.stats import summarise
-from rucksac.text import interval
+from rucksac.text import count, interval
 from rucksac.training.record import Row
 
 RECENT_EPISODES = 10
@@ -63,6 +65,25 @@ class Console:
     def note(self, text: str) -> None:
         """Show one line."""
         self._out.print(text, markup=False)
+
+    def finish(self, summary: dict[str, Any], folder: Path | None) -> None:
+        """Say how the run has ended, with the commands that come next where there is a folder."""
+        evaluation = summary["final_evaluation"]
+        result = (
+            f"Return {evaluation['mean']:.1f}, {interval(evaluation['ci95'])} "
+            f"({count(evaluation['episodes'], 'episode')}, mean action)."
+            if evaluation
+            else "Not evaluated."
+        )
+        state = "Done" if summary["finished"] else "Stopped early"
+        self.note(
+            f"{state}: {count(summary['env_steps'], 'step')}, {count(summary['grad_steps'], 'gradient step')}, "
+            f"{summary['env_steps_per_second']:,.0f} steps/s. {result}"
+        )
+        if folder:
+            run, first = shlex.quote(str(folder)), "plot" if summary["finished"] else "resume"
+            self.note(f"Next:  rucksac {first} {run}")
+            self.note(f"       rucksac watch {run}\n       rucksac evaluate {run} --episodes 100")
 
     def metrics(self, row: Row) -> None:
         """Show the state of learning."""

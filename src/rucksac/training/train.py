@@ -87,7 +87,11 @@ def train(
     """
     config, name, origin = beginning(recipe, start_from)
     plan = Plan(env, with_settings(config, settings), name, policy, critic, start_from=origin)
-    return train_run(plan, None if run is None else path_of(run), None if quiet else Console(config.steps)).agent
+    path, console = None if run is None else path_of(run), None if quiet else Console(plan.config.steps)
+    result = train_run(plan, path, console)
+    if console:
+        console.finish(result.summary, path)
+    return result.agent
 
 
 def beginning(recipe: str | None, start_from: str | Path | None) -> tuple[Config, str, Path | None]:
@@ -125,7 +129,11 @@ def resume(
         )
     path = path_of(run)
     plan = plan_of(path, env, steps, policy, critic)
-    return resume_run(plan, path, None if quiet else Console(plan.config.steps)).agent
+    console = None if quiet else Console(plan.config.steps)
+    result = resume_run(plan, path, console)
+    if console:
+        console.finish(result.summary, path)
+    return result.agent
 
 
 def plan_of(
