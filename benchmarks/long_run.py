@@ -15,29 +15,22 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from rucksac.config import Config
-from rucksac.training.console import Console
 from rucksac.training.train import Plan, train_run
 
 RESULTS = Path(__file__).parent / "results"
 
 
-class Meter(Console):
-    """A console that shows nothing and notes memory and open files at every row of metrics."""
+class Meter:
+    """Notes memory and open files at every row of metrics."""
 
-    def __init__(self, steps: int) -> None:
-        super().__init__(steps)
+    def __init__(self) -> None:
         self.rows: list[dict] = []
 
-    def start(self, opening: str) -> None:
-        print(opening)
-
-    def evaluation(self, rows: list) -> None:
-        pass
-
-    def metrics(self, row) -> None:
-        resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-        files = len(os.listdir("/proc/self/fd"))
-        self.rows.append({"env_steps": row["env_steps"], "resident_mib": round(resident, 1), "open_files": files})
+    def record(self, kind: str, rows: list) -> None:
+        if kind == "metrics":
+            resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+            noted = {"resident_mib": round(resident, 1), "open_files": len(os.listdir("/proc/self/fd"))}
+            self.rows.append({"env_steps": rows[-1]["env_steps"], **noted})
 
 
 def main() -> None:
@@ -49,9 +42,9 @@ def main() -> None:
         steps=steps, hidden=(32, 32), batch_size=32, utd=0.1, buffer_size=100_000, log_every=steps // 200,
         eval_every=steps // 10, eval_episodes=1, checkpoint_every=steps // 200, threads=1,
     )  # fmt: skip
-    meter = Meter(steps)
+    meter = Meter()
     with tempfile.TemporaryDirectory() as folder:
-        train_run(Plan("Pendulum-v1", config, "sac"), Path(folder) / "run", meter)
+        train_run(Plan("Pendulum-v1", config, "sac", recorders=(meter.record,)), Path(folder) / "run", None)
     with (RESULTS / "long_run.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, meter.rows[0], lineterminator="\n")
         writer.writeheader()

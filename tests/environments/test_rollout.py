@@ -89,7 +89,7 @@ def test_an_environment_that_breaks_its_word_is_named_as_the_cause(fault, says):
 def test_unknown_environments_get_the_nearest_names():
     with pytest.raises(UsageError, match="Pendulum-v1"):
         make("Pendulm-v1", Config())
-    with pytest.raises(UsageError, match="nowhere_to_be_found.*install the module or correct the id"):
+    with pytest.raises(UsageError, match="nowhere_to_be_found.*change to its folder, install it, or correct the id"):
         make("nowhere_to_be_found:Thing-v0", Config())
     with pytest.raises(UsageError, match="must return a gymnasium.Env"):
         make(lambda: 3, Config())

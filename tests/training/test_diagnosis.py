@@ -26,11 +26,11 @@ def said():
 
 def test_q_beyond_what_rewards_allow_is_told_once(said):
     watchdog = watchdog_of(said)
-    watchdog.metrics(row(q=29.0))
-    watchdog.metrics(row(q=-300.0))
+    watchdog.record("metrics", [row(q=29.0)])
+    watchdog.record("metrics", [row(q=-300.0)])
     assert said == []  # at most (2 + 1 * 1) / (1 - 0.9) = 30, and ten times that is still let pass
-    watchdog.metrics(row(q=-301.0))
-    watchdog.metrics(row(q=1e9))
+    watchdog.record("metrics", [row(q=-301.0)])
+    watchdog.record("metrics", [row(q=1e9)])
     assert len(said) == 1
     assert "Q is -301 at step 1,000" in said[0]
     assert "at most 30" in said[0]
@@ -39,11 +39,11 @@ def test_q_beyond_what_rewards_allow_is_told_once(said):
 
 def test_an_alpha_that_drowns_the_rewards_is_told_once(said):
     watchdog = watchdog_of(said, largest_reward=0.5)
-    watchdog.metrics(row(alpha=60.0))  # so from the beginning, and perhaps on its way down
-    watchdog.metrics(row(alpha=599.0))
+    watchdog.record("metrics", [row(alpha=60.0)])  # so from the beginning, and perhaps on its way down
+    watchdog.record("metrics", [row(alpha=599.0)])
     assert said == []
-    watchdog.metrics(row(alpha=601.0))
-    watchdog.metrics(row(alpha=700.0))
+    watchdog.record("metrics", [row(alpha=601.0)])
+    watchdog.record("metrics", [row(alpha=700.0)])
     assert len(said) == 1
     assert "alpha has grown to 601" in said[0]
     assert "--target-entropy" in said[0]
@@ -52,10 +52,10 @@ def test_an_alpha_that_drowns_the_rewards_is_told_once(said):
 def test_episodes_that_do_not_end_are_told_once_each_environment_has_had_its_time(said):
     watchdog = watchdog_of(said, envs=4)
     for steps, episodes in ((5_000, 0), (19_999, 0), (30_000, 1)):
-        watchdog.metrics(row(env_steps=steps, episodes=episodes))
+        watchdog.record("metrics", [row(env_steps=steps, episodes=episodes)])
     assert said == []
-    watchdog.metrics(row(env_steps=20_000, episodes=0))
-    watchdog.metrics(row(env_steps=30_000, episodes=0))
+    watchdog.record("metrics", [row(env_steps=20_000, episodes=0)])
+    watchdog.record("metrics", [row(env_steps=30_000, episodes=0)])
     (text,) = said
     assert "no episode has ended after 20,000 steps" in text
     assert "--time-limit 1000" in text
@@ -66,8 +66,8 @@ def test_gradient_steps_that_become_many_times_slower_are_told_once(said):
     watchdog = watchdog_of(said, seconds=lambda: clock[0])
     for number, each in enumerate((0.9, 0.010, 0.002, 0.015, 0.017, 0.5), 1):  # the first stretch has no beginning
         clock[0] += 100 * each
-        watchdog.metrics(row(env_steps=500 * number, grad_steps=100 * number))
-        watchdog.metrics(row(env_steps=500 * number, grad_steps=100 * number))  # nothing learned in between
+        watchdog.record("metrics", [row(env_steps=500 * number, grad_steps=100 * number)])
+        watchdog.record("metrics", [row(env_steps=500 * number, grad_steps=100 * number)])  # nothing learned in between
         assert len(said) == (number >= 5)
     assert "gradient steps take 8 times as long at step 2,500 as they did" in said[0]
 

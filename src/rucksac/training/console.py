@@ -3,6 +3,7 @@
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -28,7 +29,7 @@ def console() -> RichConsole:
 
 
 class Console:
-    """A `Recorder` that shows. Everything goes to standard error, so that standard output stays for results."""
+    """Shows what is recorded. Everything goes to standard error, so that standard output stays for results."""
 
     def __init__(self, steps: int) -> None:
         self._out = console()
@@ -85,8 +86,16 @@ class Console:
             self.note(f"Next:  rucksac {first} {run}")
             self.note(f"       rucksac watch {run}\n       rucksac evaluate {run} --episodes 100")
 
-    def metrics(self, row: Row) -> None:
-        """Show the state of learning."""
+    def record(self, kind: str, rows: Sequence[Row]) -> None:
+        """Show rows of any kind."""
+        if kind == "metrics":
+            self._metrics(rows[-1])
+        elif kind == "episodes":
+            self._returns = [*self._returns, *(row["return"] for row in rows)][-RECENT_EPISODES:]
+        else:
+            self._evaluated(rows)
+
+    def _metrics(self, row: Row) -> None:
         self._row = row
         self._progress.update(self._task, completed=row["env_steps"])
         if self._live:
@@ -95,12 +104,7 @@ class Console:
             self._last_line = time.monotonic()
             self._out.print(self._line())
 
-    def episode(self, row: Row) -> None:
-        """Remember the return."""
-        self._returns = [*self._returns[-RECENT_EPISODES + 1 :], row["return"]]
-
-    def evaluation(self, rows: list[Row]) -> None:
-        """Show the evaluation."""
+    def _evaluated(self, rows: Sequence[Row]) -> None:
         figures = summarise(np.array([row["return"] for row in rows]))
         self._evaluation = f"{figures.mean:.1f} ({interval(figures.ci95)})"
         if not self._live:

@@ -1,7 +1,7 @@
 """Telling what went wrong, or is about to, from the numbers of a run."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import safetensors.torch
@@ -44,7 +44,7 @@ def divergence(agent: Agent, batch: Batch, env_steps: int, folder: Path | None) 
 
 
 class Watchdog:
-    """A `Recorder` that says once when Q or alpha leave what rewards can explain, no episode ends or steps become slow.
+    """Says once when Q or alpha leave what rewards can explain, no episode ends or steps become slow.
 
     `learning_seconds` returns how long all gradient steps of the process have taken so far.
     """
@@ -64,7 +64,13 @@ class Watchdog:
         self._said: set[str] = set()
         self._first_alpha: float | None = None
 
-    def metrics(self, row: Row) -> None:
+    def record(self, kind: str, rows: Sequence[Row]) -> None:
+        """Look at the metrics."""
+        if kind == "metrics":
+            for row in rows:
+                self._watch(row)
+
+    def _watch(self, row: Row) -> None:
         """Compare Q with the discounted sum of the largest reward and entropy bonus, alpha with the largest reward."""
         reward = self._largest_reward()
         possible = (reward + row["alpha"] * abs(row["entropy"])) / (1.0 - self._gamma)
@@ -104,15 +110,6 @@ class Watchdog:
                 "did: another program may want the same processors, which a run with --threads 1 depends less on.",
             )
         self._fastest = min(self._fastest, each)
-
-    def episode(self, row: Row) -> None:
-        """Nothing to watch."""
-
-    def evaluation(self, rows: list[Row]) -> None:
-        """Nothing to watch."""
-
-    def close(self) -> None:
-        """Nothing to end."""
 
     def _once(self, what: str, text: str) -> None:
         if what not in self._said:

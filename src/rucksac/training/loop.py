@@ -34,7 +34,7 @@ def crossed(before: int, after: int, every: int) -> bool:
 def run(
     training: Training,
     evaluate: Callable[[], Evaluation],
-    recorder: Recorder,
+    record: Recorder,
     save: Callable[[], None],
     stop: StopRequest,
     examine: Callable[[Batch], str],
@@ -67,7 +67,7 @@ def run(
             if progress.updates:
                 counters = {"env_steps": env_steps, "grad_steps": agent.grad_steps, "episodes": progress.episodes}
                 means, seconds = mean_metrics(progress, agent.grad_steps, config), sum(progress.seconds.values())
-                recorder.metrics(metrics_row(counters, means, seconds))
+                record("metrics", [metrics_row(counters, means, seconds)])
             progress.logged, progress.updates = env_steps, 0
             progress.sums[:] = 0.0
             lap("record")
@@ -79,7 +79,7 @@ def run(
                 continue
             progress.evaluated = env_steps
             rows = [episode_row(env_steps, number, each) for number, each in enumerate(progress.evaluation)]
-            recorder.evaluation(rows)
+            record("evaluations", rows)
             lap("evaluate")
         ending = over or stop.is_set()
         if ending or crossed(progress.saved, env_steps, config.checkpoint_every):
@@ -109,7 +109,7 @@ def run(
                 agent.normaliser.learn(transition.lane, transition.obs, transition.reward, ended)
         progress.env_steps += len(transitions)
         for episode in finished:
-            recorder.episode(episode_row(progress.env_steps, progress.episodes, episode))
+            record("episodes", [episode_row(progress.env_steps, progress.episodes, episode)])
             progress.episodes += 1
         if progress.env_steps >= first_update and len(replay) > config.batch_size:
             progress.owed += config.utd * len(transitions)

@@ -1,11 +1,12 @@
-"""Metrics out. Whoever wants to see a run implements `Recorder`; the run folder's CSV files are always written."""
+"""What happens in a run, as rows: to the CSV files of its folder, and to every function that wants them."""
 
 import contextlib
 import csv
 import os
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import numpy as np
 
@@ -20,22 +21,9 @@ COLUMNS = {
     "evaluations": ("env_steps", "episode", "seed", "return", "length"),
 }
 Row = Mapping[str, Any]
-
-
-class Recorder(Protocol):
-    """Receives what happens in a run; the columns of each row are those in `COLUMNS`."""
-
-    def metrics(self, row: Row) -> None:
-        """Take the means of one stretch of training."""
-
-    def episode(self, row: Row) -> None:
-        """Take one finished training episode."""
-
-    def evaluation(self, rows: list[Row]) -> None:
-        """Take one evaluation, a row per episode."""
-
-    def close(self) -> None:
-        """Take note that nothing follows."""
+Recorder = Callable[[str, Sequence[Row]], None]
+"""Takes a kind of row, a key of `COLUMNS`, and rows with its columns: the means of one stretch of training ("metrics"),
+one finished training episode ("episodes"), or all episodes of one evaluation ("evaluations")."""
 
 
 def episode_row(env_steps: int, index: int, episode: Episode) -> Row:
@@ -93,17 +81,13 @@ class CsvRecorder:
             found[f"{name}.csv"] = self._measured[name].beginning(file.tell())
         return found
 
-    def metrics(self, row: Row) -> None:
-        """Append one row to metrics.csv."""
-        self._write("metrics", [row])
-
-    def episode(self, row: Row) -> None:
-        """Append one row to episodes.csv."""
-        self._write("episodes", [row])
-
-    def evaluation(self, rows: list[Row]) -> None:
-        """Append the episodes of one evaluation to evaluations.csv."""
-        self._write("evaluations", rows)
+    def record(self, kind: str, rows: Sequence[Row]) -> None:
+        """Append rows to the file of their kind."""
+        try:
+            self._writers[kind].writerows(rows)
+            self._files[kind].flush()
+        except OSError as error:
+            self._on_error(error)
 
     def close(self) -> None:
         """Close the files."""
@@ -111,40 +95,31 @@ class CsvRecorder:
             with contextlib.suppress(OSError):  # what belongs to the last checkpoint has been written by `written`
                 file.close()
 
-    def _write(self, name: str, rows: list[Row]) -> None:
+
+def to_all(recorders: Sequence[Recorder]) -> Recorder:
+    """Return a recorder that hands every row to all of these."""
+
+    def record(kind: str, rows: Sequence[Row]) -> None:
+        for each in recorders:
+            each(kind, rows)
+
+    return record
+
+
+def harmless(recorder: Recorder, say: Callable[[str], None]) -> Recorder:
+    """Return a person's recorder as one that cannot end a run: once it raises, `say` is told, and it gets no more."""
+    failed = False
+
+    def record(kind: str, rows: Sequence[Row]) -> None:
+        nonlocal failed
+        if failed:
+            return
         try:
-            self._writers[name].writerows(rows)
-            self._files[name].flush()
-        except OSError as error:
-            self._on_error(error)
+            recorder(kind, rows)
+        except Exception as error:
+            failed = True
+            name = getattr(recorder, "__name__", type(recorder).__name__)
+            what = f"{type(error).__name__}: {error}"
+            say(f"The recorder {name} raised {what}; it gets no more.\n{traceback.format_exc()}")
 
-
-class Recorders:
-    """Several recorders as one."""
-
-    def __init__(self, recorders: list[Recorder]) -> None:
-        self._recorders = recorders
-
-    def add(self, recorder: Recorder) -> None:
-        """Let one more take part."""
-        self._recorders.append(recorder)
-
-    def metrics(self, row: Row) -> None:
-        """Pass on."""
-        for recorder in self._recorders:
-            recorder.metrics(row)
-
-    def episode(self, row: Row) -> None:
-        """Pass on."""
-        for recorder in self._recorders:
-            recorder.episode(row)
-
-    def evaluation(self, rows: list[Row]) -> None:
-        """Pass on."""
-        for recorder in self._recorders:
-            recorder.evaluation(rows)
-
-    def close(self) -> None:
-        """Pass on."""
-        for recorder in self._recorders:
-            recorder.close()
+    return record

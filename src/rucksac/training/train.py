@@ -2,7 +2,7 @@
 
 import dataclasses
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -37,7 +37,7 @@ from rucksac.training.evaluate import Evaluation, evaluate_lanes
 from rucksac.training.files import Beginning
 from rucksac.training.folder import STARTED_FROM, RunFolder, origin_of, path_of, threads_of
 from rucksac.training.parts import Progress, Training
-from rucksac.training.record import CsvRecorder, Recorder, Recorders, evaluation_at
+from rucksac.training.record import CsvRecorder, Recorder, evaluation_at, harmless, to_all
 from rucksac.training.starting import begin_from, settings_from
 from rucksac.training.stopping import StopRequest, stop_on_signals
 
@@ -64,6 +64,7 @@ class Plan:
     critic: nn.Module | None = None
     threads: int | None = None
     start_from: Path | None = None
+    recorders: tuple[Recorder, ...] = ()
 
 
 def train(
@@ -75,6 +76,7 @@ def train(
     quiet: bool = True,
     policy: nn.Module | None = None,
     critic: nn.Module | None = None,
+    recorders: Sequence[Recorder] = (),
     **settings: Any,
 ) -> Agent:
     """Train an agent and return it.
@@ -82,11 +84,14 @@ def train(
     `env` is an id or a function that returns a `gymnasium.Env`; it is called for every training environment and once
     for evaluation. `settings` are fields of `rucksac.Config` and override the recipe's. With `start_from` the new run
     has the settings of that one, without random steps, and begins with its trained agent. With `run` everything is also
-    written there; without, nothing is written. Raises `UsageError` for what cannot work, before training starts where
-    possible.
+    written there; without, nothing is written. Every row that is logged also goes to each function in `recorders`, as
+    (kind, rows); one that raises is told of and gets no more. Raises `UsageError` for what cannot work, before training
+    starts where possible.
     """
     config, name, origin = beginning(recipe, start_from)
-    plan = Plan(env, with_settings(config, settings), name, policy, critic, start_from=origin)
+    plan = Plan(
+        env, with_settings(config, settings), name, policy, critic, start_from=origin, recorders=tuple(recorders)
+    )
     path, console = None if run is None else path_of(run), None if quiet else Console(plan.config.steps)
     result = train_run(plan, path, console)
     if console:
@@ -115,6 +120,7 @@ def resume(
     quiet: bool = True,
     policy: nn.Module | None = None,
     critic: nn.Module | None = None,
+    recorders: Sequence[Recorder] = (),
     **others: Any,
 ) -> Agent:
     """Go on with an interrupted run exactly where its last checkpoint was taken, and return the agent.
@@ -128,7 +134,7 @@ def resume(
             "train(..., start_from=run)"
         )
     path = path_of(run)
-    plan = plan_of(path, env, steps, policy, critic)
+    plan = dataclasses.replace(plan_of(path, env, steps, policy, critic), recorders=tuple(recorders))
     console = None if quiet else Console(plan.config.steps)
     result = resume_run(plan, path, console)
     if console:
@@ -231,23 +237,25 @@ class _Run:
             self.csv = (
                 CsvRecorder(self.path, lambda error: self._cannot_write("a log", error), kept) if self.path else None
             )
-            recorder = Recorders([self.csv] if self.csv else [])
-            cleanup.callback(recorder.close)
+            recorders: list[Recorder] = []
+            if self.csv:
+                cleanup.callback(self.csv.close)
+                recorders.append(self.csv.record)
             if resuming and self.path:
                 progress.evaluation = evaluation_at(self.path, progress.evaluated)
             if self.console:
                 compiles = self.config.compile != "never" and progress.env_steps < self.config.steps
                 self.console.start(self._opening(agent, training), compiles)
-                recorder.add(self.console)
-            recorder.add(
-                Watchdog(
-                    self.config.gamma,
-                    self.config.envs,
-                    _largest_reward(agent, training.replay),
-                    lambda: progress.seconds.get("update", 0.0),
-                    self._warn,
-                )
+                cleanup.callback(self.console.close)
+                recorders.append(self.console.record)
+            watchdog = Watchdog(
+                self.config.gamma,
+                self.config.envs,
+                _largest_reward(agent, training.replay),
+                lambda: progress.seconds.get("update", 0.0),
+                self._warn,
             )
+            recorders += [watchdog.record, *(harmless(each, self._warn) for each in self.plan.recorders)]
             if self.threads > (most := available_threads()):
                 notes.append(
                     f"{self.threads} threads share {count(most, 'processor')}, which is much slower than one each."
@@ -259,7 +267,7 @@ class _Run:
                 self._say(f"The gradient step runs uncompiled, slower: {why_not}.")
             lap("compile")
             stop.graceful = True
-            self._train(training, judging, recorder, stop, lap)
+            self._train(training, judging, to_all(recorders), stop, lap)
         summary = {**_summary(training, stop), "saved": self.saved}
         if folder:
             with self._saving("summary.json"):
@@ -267,13 +275,13 @@ class _Run:
         return Result(agent, summary, stop)
 
     def _train(
-        self, training: Training, judging: Lanes, recorder: Recorder, stop: StopRequest, lap: Callable[[str], None]
+        self, training: Training, judging: Lanes, record: Recorder, stop: StopRequest, lap: Callable[[str], None]
     ) -> None:
         try:
             loop.run(
                 training,
                 lambda: self._evaluate(training, judging, stop),
-                recorder,
+                record,
                 lambda: self._save(training),
                 stop,
                 lambda batch: divergence(training.agent, batch, training.progress.env_steps, self.path),
