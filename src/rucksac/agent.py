@@ -15,7 +15,6 @@ from rucksac.environments.spaces import Spaces
 from rucksac.errors import TrainingStopped, UsageError
 from rucksac.normalisation import Normaliser
 from rucksac.streams import Stream, generator
-from rucksac.text import count
 
 
 class Agent:
@@ -47,8 +46,8 @@ class Agent:
         self.act_function: Compiled | None = None  # for as many observations as there are environments
 
     def __repr__(self) -> str:
-        seen, actions = count(self.spaces.obs_size, "observation"), count(self.spaces.action_size, "action")
-        return f"Agent({seen}, {actions}, {count(self.grad_steps, 'gradient step')}, alpha {self.alpha:.3g})"
+        sizes = f"obs_size={self.spaces.obs_size}, action_size={self.spaces.action_size}"
+        return f"Agent({sizes}, grad_steps={self.grad_steps}, alpha={self.alpha:.3g})"
 
     @property
     def alpha(self) -> float:

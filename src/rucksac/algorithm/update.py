@@ -36,10 +36,7 @@ class Batch(NamedTuple):
 
 
 class Scales(NamedTuple):
-    """The scalars of one step, each shape (): Adam's step sizes and epsilons, and the target's weight.
-
-    Policy and temperature count their own steps, so their bias corrections and hence their epsilon differ.
-    """
+    """The scalars of one step, each shape (): Adam's step sizes, its epsilon by two clocks, and the target's weight."""
 
     policy: Tensor
     critic: Tensor

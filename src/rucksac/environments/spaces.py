@@ -3,8 +3,6 @@
 One affine map per action dimension, here and nowhere else. O is the flat observation size, A the action size.
 """
 
-import decimal
-import fractions
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +11,7 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 
+from rucksac.environments import scalars
 from rucksac.environments.kinds import Actions, Observations
 from rucksac.errors import ANYTHING, UsageError, environment_failed
 from rucksac.text import shortened
@@ -152,12 +151,7 @@ class Door:
 
 def finite_reward(reward: Any) -> float:
     """Return the reward as a number; raise `UsageError` when it is none that learning can use."""
-    value = reward if isinstance(reward, float) else _number(reward)
-    if value is None:
-        raise UsageError(
-            f"the environment gave the reward {shortened(reward)} of type {type(reward).__name__}, but must give a "
-            "plain number; correct the environment"
-        )
+    value = reward if isinstance(reward, float) else scalars.number(reward)
     if not abs(value) < LARGEST_REWARD:
         raise UsageError(
             f"the environment gave the reward {shortened(reward)}, not a finite number below {LARGEST_REWARD:g}; "
@@ -168,39 +162,7 @@ def finite_reward(reward: Any) -> float:
 
 def truth(name: str, value: Any) -> bool:
     """Return whether `terminated` or `truncated` is true; raise `UsageError` when it is neither true nor false."""
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    scalar = _scalar(value)
-    if scalar is None or scalar.dtype.kind not in "biu":
-        raise UsageError(
-            f"the environment gave {name} = {shortened(value)} of type {type(value).__name__}, but must give True or "
-            "False; correct the environment"
-        )
-    return bool(scalar)
-
-
-def _number(value: Any) -> float | None:
-    """Return a scalar of any library as a float, infinite where it is too large for one; None for anything else."""
-    scalar = _scalar(value)
-    if scalar is None:
-        return None
-    if scalar.dtype.kind in "fiub":
-        return float(scalar)
-    if isinstance(value, int | decimal.Decimal | fractions.Fraction):  # of more digits than an array has a type for
-        try:
-            return float(value)
-        except OverflowError:
-            return math.inf
-    return None
-
-
-def _scalar(value: Any) -> np.ndarray | None:
-    """Return the array () of one value, of a 0-d array or of a scalar tensor; None for what has a shape."""
-    try:
-        array = np.asarray(value)
-    except Exception:  # whatever a stranger's object raises when asked for an array
-        return None
-    return array if array.shape == () else None
+    return bool(value) if isinstance(value, bool | np.bool_) else scalars.truth(name, value)
 
 
 def parts(method: str, answer: Any, wanted: tuple[str, ...]) -> Any:

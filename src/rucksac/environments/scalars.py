@@ -1,0 +1,49 @@
+"""Single numbers and truth values of any library, such as 0-d arrays and scalar tensors."""
+
+import decimal
+import fractions
+import math
+from typing import Any
+
+import numpy as np
+
+from rucksac.errors import UsageError
+from rucksac.text import shortened
+
+LONG_NUMBERS = (int, decimal.Decimal, fractions.Fraction)  # may have more digits than an array has a type for
+
+
+def number(reward: Any) -> float:
+    """Return a reward as a float, infinite where it is too large for one; raise `UsageError` when it is no number."""
+    array = _scalar(reward)
+    if array is not None and array.dtype.kind in "fiub":
+        return float(array)
+    if isinstance(reward, LONG_NUMBERS):
+        try:
+            return float(reward)
+        except OverflowError:
+            return math.inf
+    raise UsageError(
+        f"the environment gave the reward {shortened(reward)} of type {type(reward).__name__}, but must give a plain "
+        "number; correct the environment"
+    )
+
+
+def truth(name: str, value: Any) -> bool:
+    """Return whether a value is true; raise `UsageError` when it is neither true nor false."""
+    array = _scalar(value)
+    if array is None or array.dtype.kind not in "biu":
+        raise UsageError(
+            f"the environment gave {name} = {shortened(value)} of type {type(value).__name__}, but must give True or "
+            "False; correct the environment"
+        )
+    return bool(array)
+
+
+def _scalar(value: Any) -> np.ndarray | None:
+    """Return the array () of one value; None for what has a shape or makes no array."""
+    try:
+        array = np.asarray(value)
+    except Exception:  # whatever a stranger's object raises when asked for an array
+        return None
+    return array if array.shape == () else None
