@@ -1,6 +1,7 @@
 import json
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -23,7 +24,7 @@ from rucksac.training.info import info
 from rucksac.training.parts import Progress
 from rucksac.training.train import Plan, plan_of, prepare, resume_run, train_run
 from tests.training.test_loop import SMALL, config
-from tests.worlds import InItsOwnOrder
+from tests.worlds import InItsOwnOrder, World
 
 STEPS = 60
 
@@ -386,6 +387,35 @@ def test_a_log_changed_by_hand_is_told(run):
     rucksac.resume(run, steps=70)
     assert info(run)["whole"]
     assert (run / "evaluations.csv").read_text().startswith(good)
+
+
+def test_a_run_stopped_in_its_last_evaluation_is_not_finished(tmp_path):
+    class Interrupted(World):
+        stops = 1
+
+        def reset(self, *, seed=None, options=None):
+            self.evaluated = seed == 1  # the second start of an evaluation
+            return super().reset(seed=seed)
+
+        def step(self, action):
+            self.steps += 1
+            if self.evaluated and Interrupted.stops:
+                Interrupted.stops = 0
+                signal.raise_signal(signal.SIGTERM)
+            return self.seen(), 0.0, False, self.steps == 5, {}
+
+    settings = {**SMALL, "steps": 40, "eval_every": 1_000}
+    rucksac.train(Interrupted, run=tmp_path / "run", **settings)
+    found = info(tmp_path / "run")
+    assert (found["env_steps"], found["steps"], found["finished"]) == (40, 40, False)
+    assert evaluations(tmp_path / "run") == 0
+    rucksac.resume(tmp_path / "run", env=Interrupted)
+    assert info(tmp_path / "run")["finished"]
+    assert evaluations(tmp_path / "run") == 2
+
+
+def evaluations(run):
+    return len((run / "evaluations.csv").read_text().splitlines()) - 1
 
 
 def test_info_counts_the_whole_checkpoints_also_when_the_settings_are_lost(run):
