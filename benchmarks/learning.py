@@ -31,7 +31,7 @@ HERE = Path(__file__).parent
 RESULTS, RUNS = HERE / "results/learning", HERE / ".runs"
 COLUMNS = ("library", "recipe", "settings", "seed", "env_steps", "episode", "start", "return", "length", "versions")
 VERSIONS = ("torch", "gymnasium", "mujoco", "numpy")
-SMALL = "hidden=128,128 batch_size=128 lr=1e-3"
+SMALL = "hidden=128,128 batch_size=128"
 
 
 class Task(NamedTuple):
@@ -46,7 +46,7 @@ class Task(NamedTuple):
 
 TASKS = {
     "pendulum": Task("Pendulum-v1", 20_000, 2_000, 100),
-    "cartpole": Task("CartPole-v1", 30_000, 2_000, settings="lr=1e-3"),
+    "cartpole": Task("CartPole-v1", 30_000, 2_000),
     "lunarlander": Task("LunarLander-v3", 150_000, settings=f"env.continuous=true {SMALL}"),
     "lunarlander-discrete": Task("LunarLander-v3", 150_000, settings=SMALL),
     "reacher": Task("Reacher-v5", 30_000),

@@ -12,11 +12,13 @@ import numpy as np
 from learning import RESULTS, TASKS, Record
 from matplotlib.figure import Figure
 
+from rucksac.algorithm.recipes import DEFAULT
 from rucksac.stats import interquartile_mean, mean_interval
+from rucksac.text import count
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs/benchmarks.md"
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 AT = (100_000, 300_000, 1_000_000)  # steps that tables have a row for, beside the last one of each run
 REACHED = {
     "pendulum": -150, "cartpole": 475, "lunarlander": 200, "lunarlander-discrete": 200, "reacher": -6,
@@ -65,7 +67,7 @@ def variants(task: str) -> Iterator[Variant]:
         evaluations = found.setdefault(key, {}).setdefault(seed, {})
         evaluations.setdefault(int(row["env_steps"]), []).append(float(row["return"]))
     for (library, recipe, settings, chose), seeds in found.items():
-        name = f"{NAMES[library]} {recipe}" if library == "rucksac" else NAMES[library]
+        name = NAMES[library] if recipe == DEFAULT or library != "rucksac" else f"rucksac, recipe {recipe}"
         name += f" `{settings}`" if settings else ""
         lengths: dict[int, list[int]] = {}
         for seed, evaluations in sorted(seeds.items()):
@@ -127,18 +129,22 @@ def published(env: str) -> str:
 
 def picture(env: str, found: list[Variant]) -> Figure:
     """Draw the mean over seeds with its interval, and every seed as a thin line."""
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    found = sorted(found, key=lambda variant: variant.chose)
+    figure = Figure(figsize=(8, 4.5 + 0.2 * len(found)), layout="constrained")
     axes = figure.subplots()
     for variant, colour in zip(found, COLOURS * 3, strict=False):
-        label = f"{variant.name.replace('`', '')}, {len(variant.seeds)} seeds" + (" (chose)" if variant.chose else "")
+        label = f"{variant.name.replace('`', '')}, {count(len(variant.seeds), 'seed')}" + (
+            " (to choose)" if variant.chose else ""
+        )
+        style = "--" if variant.chose else "-"
         axes.plot(variant.steps, variant.returns.T, color=colour, alpha=0.25, linewidth=0.7)
-        axes.plot(variant.steps, variant.returns.mean(0), color=colour, linewidth=2, label=label)
+        axes.plot(variant.steps, variant.returns.mean(0), color=colour, linewidth=2, label=label, linestyle=style)
         if len(variant.seeds) > 2:
             low, high = np.array([mean_interval(column) for column in variant.returns.T]).T
             axes.fill_between(variant.steps, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.set(xlabel="environment steps", ylabel="return of the mean action", title=env)
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, fontsize="small")
+    figure.legend(loc="outside lower left", frameon=False, fontsize="small")
     return figure
 
 
@@ -152,6 +158,8 @@ def main() -> None:
         picture(what.env, found).savefig(RESULTS / f"{task}.png", dpi=110)
         title = f"## {what.env}" + (f" ({task})" if sum(each.env == what.env for each in TASKS.values()) > 1 else "")
         sections.append(f"{title}\n\n![{what.env}](../benchmarks/results/learning/{task}.png)\n")
+        if what.settings:
+            sections.append(f"With the settings of the task: `{what.settings}`.\n")
         reported, chose = ([each for each in found if each.chose is chose] for chose in (False, True))
         if reported:
             sections.append(table(reported, REACHED[task]))

@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import gzip
 from pathlib import Path
 from statistics import median
 
@@ -84,6 +85,29 @@ def share_of_torch():
     return median(values("startup", "torch")) / median(values("startup", "second"))
 
 
+def learned(task, step, seeds=range(1, 100)):
+    """Return the mean return of each seed of the default recipe after so many steps."""
+    found = {}
+    with gzip.open(RESULTS / f"learning/{task}.csv.gz", "rt", newline="") as stream:
+        for row in csv.DictReader(stream):
+            who = (row["library"], row["recipe"], row["settings"], int(row["env_steps"]))
+            if who == ("rucksac", "rucksac", "", step) and int(row["seed"]) in seeds:
+                found.setdefault(int(row["seed"]), []).append(float(row["return"]))
+    return [sum(each) / len(each) for _, each in sorted(found.items())]
+
+
+def solved(task, step, threshold):
+    """Return how many seeds are at a return or above, and how many there are."""
+    returns = learned(task, step)
+    return sum(each >= threshold for each in returns), len(returns)
+
+
+def halfcheetah():
+    """Return the mean over the first three seeds, then each of them."""
+    returns = learned("halfcheetah", 100_000, range(1, 4))
+    return sum(returns) / 3, *returns
+
+
 BIG = {"width": lambda width: width >= 256, "batch": lambda batch: batch >= 256, "threads": lambda count: count == 2}
 FIGURES = {
     "performance.md": [
@@ -109,6 +133,12 @@ FIGURES = {
         ("of which importing PyTorch takes {:.0%}", lambda: [share_of_torch()]),
         ("{:.1f} to {:.1f} times as many steps", beside_sb3),
         ("one process takes {:.0f} to {:.0f} % fewer steps", sb3_stepping),
+    ],
+    "../README.md": [
+        ("return of {:,.0f} after 100,000 steps (3 seeds: {:,.0f}, {:,.0f} and {:,.0f})", halfcheetah),
+        ("after 10,000 steps with {} of {} seeds", lambda: solved("pendulum", 10_000, -150)),
+        ("after 30,000 with {} of {},", lambda: solved("cartpole", 30_000, 475)),
+        ("after 150,000 with {} of {}.", lambda: solved("lunarlander-discrete", 150_000, 200)),
     ],
     "recipes.md": [
         (f"{{:,.0f}} (`{recipe}`)", functools.partial(lambda name: [after(4_000, name)], recipe))
