@@ -49,6 +49,8 @@ def test_help_answers_without_torch():
     [
         (["--learning-rate", "3"], "did you mean --lr?"),
         (["--total_timesteps=5"], "did you mean --steps?"),
+        (["--run-folder", "x"], "did you mean --run?"),
+        (["--output", "x"], "did you mean --run?"),
         (["--stesp", "5"], "did you mean --steps?"),
         (["--run=~nobody-of-this-name/x"], "cannot be the path of a folder"),
         (["--run", "a" * 300], "cannot be the path of a folder (File name too long)"),

@@ -48,6 +48,16 @@ def test_closed_streams_leave_their_numbers_to_no_file_of_the_run(tmp_path):
     assert json.loads((tmp_path / "run/summary.json").read_text())["finished"]
 
 
+def test_a_program_without_standard_error_may_train_with_messages(tmp_path):
+    script = (
+        "import rucksac; rucksac.train('Pendulum-v1', steps=40, warmup=32, batch_size=32, hidden=8, compile='never', "
+    )
+    script += "threads=1, eval_episodes=1, quiet=False, run='run')"
+    done = subprocess.run(["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-c", script], cwd=tmp_path, check=False)
+    assert done.returncode == 0
+    assert json.loads((tmp_path / "run/summary.json").read_text())["finished"]
+
+
 def test_a_reader_that_has_seen_enough_is_no_error():
     with a_pipe_without_a_reader() as stream:
         done = subprocess.run([*COMMAND, "recipes"], stdout=stream, stderr=subprocess.PIPE, check=False)

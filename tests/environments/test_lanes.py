@@ -113,6 +113,19 @@ WRONG_STEPS = {
     "no ends": (lambda obs, reward, end, *rest: (obs, reward, None, *rest), "gave terminated for None environments"),
     "no infos": (lambda *answer: (*answer[:-1], None), "no final_obs for environment 0, which ended"),
     "infos as a list": (lambda *answer: (*answer[:-1], [{}, {}]), "no final_obs for environment 0"),
+    "rewards by name": (
+        lambda obs, reward, *rest: (obs, {"a": 1.0, "b": 2.0}, *rest),
+        "gave reward for {'a': 1.0, 'b'",
+    ),
+    "ends by lane": (
+        lambda obs, reward, end, *rest: (obs, reward, {0: False, 1: False}, *rest),
+        "gave terminated for {0",
+    ),
+    "a number for a last observation": (lambda *answer: (*answer[:-1], {"final_obs": 3}), "no final_obs for"),
+    "a batch for last observations": (
+        lambda *answer: (*answer[:-1], {"final_obs": {"a": 1, "b": 2}}),
+        "no final_obs for",
+    ),
     "another last observation": (lambda *answer: (*answer[:-1], {"final_obs": [None, None]}), "no final_obs for"),
 }
 
@@ -129,6 +142,14 @@ def test_a_vector_env_that_answers_wrongly_is_refused_in_one_sentence(wrong):
     with pytest.raises(UsageError, match=re.escape(says)) as caught:
         play(lanes_of(Config(), envs), 5)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "value"), [("num_envs", None), ("num_envs", 0), ("metadata", None)])
+def test_a_vector_env_that_does_not_say_what_it_is_is_refused(name, value):
+    envs = SyncVectorEnv([Counter, Counter])
+    setattr(envs, name, value)
+    with pytest.raises(UsageError, match="the VectorEnv does not say how"):
+        lanes_of(Config(), envs)
 
 
 def test_workers_give_what_one_process_gives_whatever_their_number():

@@ -158,6 +158,12 @@ def test_parts_in_another_order_are_another_space():
         reading.check_same(one, other)
 
 
+def test_where_spaces_differ_is_named_also_inside_of_tuples():
+    one, other = (spaces_of(Box(-1, 1, (1,)), Tuple([Discrete(2), Dict(a=Discrete(n))])) for n in (2, 3))
+    with pytest.raises(UsageError, match=r"with observation 1 'a' n 3, but this one has 2"):
+        reading.check_same(one, other)
+
+
 def test_parts_whose_names_are_no_text_are_refused():
     with pytest.raises(UsageError, match="a Dict of observations has a part named 1, but names must be text"):
         spaces_of(Box(-1, 1, (1,)), Dict({1: Discrete(2)}))

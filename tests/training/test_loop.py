@@ -2,6 +2,7 @@ import csv
 import functools
 import os
 import random
+import sys
 from pathlib import Path
 
 import gymnasium
@@ -330,13 +331,20 @@ def test_a_function_that_raises_does_not_end_the_run(tmp_path):
 
     def broken(kind, each):
         calls.append(kind)
-        raise ZeroDivisionError("my plot has no axis")
+        sys.exit("my plot has no axis")
 
     rucksac.train("Pendulum-v1", run=tmp_path, recorders=[broken], **{**SMALL, "steps": 60})
     assert len(calls) == 1
     warnings = (tmp_path / "warnings.txt").read_text()
-    assert "The recorder broken raised ZeroDivisionError: my plot has no axis; it gets no more." in warnings
+    assert "The recorder broken raised SystemExit: my plot has no axis; it gets no more." in warnings
     assert "in broken" in warnings
+
+
+def test_what_is_no_list_of_functions_is_refused_before_training(tmp_path):
+    for wrong, says in ((print, "must be a list of functions"), ([3], "a recorder is 3, but must be a function")):
+        with pytest.raises(UsageError, match=says):
+            rucksac.train("Pendulum-v1", run=tmp_path / "run", recorders=wrong, **SMALL)
+        assert not (tmp_path / "run").exists()
 
 
 def test_a_run_keeps_its_settings(tmp_path):

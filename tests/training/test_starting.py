@@ -34,16 +34,16 @@ def origin(tmp_path_factory):
 
 def test_a_run_begins_with_the_parameters_of_another_and_the_given_settings(origin, tmp_path):
     trained = tensors_of(rucksac.load(origin))
-    agent = rucksac.train(wide, start_from=origin, run=tmp_path / "run", steps=30, lr=1e-4)  # too short to learn
+    agent = rucksac.train(wide, start_from=origin, run=tmp_path / "run", steps=15, lr=1e-4)  # too short to learn
     assert agent.config.lr == 1e-4
-    assert (agent.config.hidden, agent.config.warmup, agent.config.learning_starts) == ((16,), 0, 1_000)
+    assert (agent.config.hidden, agent.config.warmup, agent.config.learning_starts) == ((16,), 0, None)
     assert agent.grad_steps == 0
     for name, tensor in tensors_of(agent).items():
         if "mean" in name.split(".")[1] or "square" in name.split(".")[1]:
             assert not tensor.any()
         elif name.startswith(("policy", "critic", "target", "temperature")):
             assert torch.equal(tensor, trained[name]), name
-    assert agent.normaliser.seen.count == 230
+    assert agent.normaliser.seen.count == 215
     settings = json.loads((tmp_path / "run/config.json").read_text())
     assert settings["derived"]["started_from"] == str(origin)
 
@@ -63,7 +63,7 @@ def test_a_run_that_started_from_another_learns_and_goes_on_without_it(origin, t
 
 def test_a_run_killed_before_its_first_checkpoint_begins_from_the_other_again(origin, tmp_path):
     run = tmp_path / "run"
-    rucksac.train(wide, start_from=origin, steps=30, run=run)
+    rucksac.train(wide, start_from=origin, steps=15, run=run)
     for inside in ("checkpoints", "replay"):
         shutil.rmtree(run / inside)
     assert plan_of(run, env=wide).start_from == origin
@@ -76,7 +76,8 @@ def test_a_run_killed_before_its_first_checkpoint_begins_from_the_other_again(or
 @pytest.mark.parametrize(
     ("env", "settings", "says"),
     [
-        ("Pendulum-v1", {}, "was trained with the observations"),
+        ("Pendulum-v1", {}, "made for an environment with observation shape"),
+        (wide, {"activation": "tanh"}, "was trained with --activation relu, not tanh"),
         (wide, {"hidden": (8,)}, "has no policy.value.layers.0.weight of shape .*keep its --hidden"),
         (wide, {"critics": 3}, "keep its --hidden, --critics"),
         (wide, {"recipe": "sac"}, "--recipe and --start-from both say"),
@@ -92,7 +93,7 @@ def test_the_command_takes_the_settings_of_the_run_that_it_starts_from(tmp_path,
     small = "--steps 60 --warmup 32 --batch-size 32 --hidden 16 --compile never --eval-episodes 1 --quiet".split()
     assert main(["train", "Pendulum-v1", *small]) == 0
     first = "runs/Pendulum-v1-rucksac-seed1"
-    assert main(["train", "Pendulum-v1", "--start-from", first, "--steps", "50", "--quiet"]) == 0
+    assert main(["train", "Pendulum-v1", "--start_from", first, "--steps", "50", "--quiet"]) == 0
     settings = json.loads((tmp_path / f"{first}-2/config.json").read_text())["settings"]
     assert (settings["hidden"], settings["steps"], settings["warmup"]) == ([16], 50, 0)
     assert main(["train", "Pendulum-v1", "--start-from", "nowhere", "--quiet"]) == 2

@@ -25,6 +25,11 @@ from rucksac.training.folder import path_of
 ENV_ARG = "--env."
 ELSEWHERE = {  # what other libraries call our flags
     "--learning-rate": "--lr",
+    "--learningrate": "--lr",
+    "--actor-lr": "--policy-lr",
+    "--critic-lr": "--lr",
+    "--polyak": "--tau",
+    "--start-timesteps": "--warmup",
     "--q-lr": "--lr",
     "--total-timesteps": "--steps",
     "--timesteps": "--steps",
@@ -53,6 +58,7 @@ ELSEWHERE = {  # what other libraries call our flags
     "--save-freq": "--checkpoint-every",
     "--algo": "--recipe",
     "--output": "--run",
+    "--run-folder": "--run",
     "--save-path": "--run",
     "--log-dir": "--run",
     "--verbose": "--quiet",
@@ -149,10 +155,9 @@ def settings_of(words: list[str]) -> Config:
 def _value_of(name: str, words: list[str]) -> str | None:
     """Return the value that these words give to a flag, None when they do not."""
     for index, word in enumerate(words):
-        if word == name and index + 1 < len(words):
-            return words[index + 1]
-        if word.startswith(name + "="):
-            return word.partition("=")[2]
+        given, equals, value = word.partition("=")
+        if given.replace("_", "-") == name and (equals or index + 1 < len(words)):
+            return value if equals else words[index + 1]
     return None
 
 
@@ -222,11 +227,12 @@ def _unknown(command: type[Command], word: str) -> str:
 
 def _flags(kind: type) -> Iterator[tuple[str, Any]]:
     """Yield the flags of a dataclass, and of those inside it, with their types."""
-    for name, inner in typing.get_type_hints(kind).items():
+    for name, annotated in typing.get_type_hints(kind, include_extras=True).items():
+        inner, *notes = typing.get_args(annotated) if typing.get_origin(annotated) is Annotated else (annotated,)
         if dataclasses.is_dataclass(inner):
             yield from _flags(cast(type, inner))
-        else:
-            yield flag(name), inner
+        elif typing.get_origin(inner) is not ClassVar and not {tyro.conf.Positional, tyro.conf.Suppress} & set(notes):
+            yield flag(next((note.name for note in notes if getattr(note, "name", None)), name)), inner
 
 
 OWN_TYPES = tyro.constructors.ConstructorRegistry()

@@ -83,7 +83,19 @@ def from_json(values: dict[str, Any]) -> Spaces:
 
 def check_same(given: Spaces, expected: Spaces) -> None:
     """Raise `UsageError` unless both describe the same observations and actions, parts in the same order."""
+    _check(to_json(given), to_json(expected))
+
+
+def check_alike(given: Spaces, expected: Spaces) -> None:
+    """Raise `UsageError` unless both describe the same observations and actions, bounds of the actions aside."""
     this, other = to_json(given), to_json(expected)
+    for each in (this["action"], other["action"]):
+        for name in ("low", "high", "dtype"):
+            each.pop(name, None)
+    _check(this, other)
+
+
+def _check(this: dict[str, Any], other: dict[str, Any]) -> None:
     for part in ("observation", "action"):
         if difference := _difference(this[part], other[part], part):
             where, here, there = difference
@@ -95,6 +107,10 @@ def check_same(given: Spaces, expected: Spaces) -> None:
 
 def _difference(one: dict[str, Any], other: dict[str, Any], where: str) -> tuple[str, Any, Any] | None:
     """Return where two described spaces first differ and what each has there, None where they are the same."""
+    if one["kind"] == other["kind"] == "Tuple" and len(one["parts"]) == len(other["parts"]):
+        numbered = enumerate(zip(one["parts"], other["parts"], strict=True))
+        found = (_difference(part, match, f"{where} {index}") for index, (part, match) in numbered)
+        return next(filter(None, found), None)
     if one["kind"] == other["kind"] == "Dict":
         names, other_names = ([name for name, _ in each["parts"]] for each in (one, other))
         if names != other_names:

@@ -23,6 +23,8 @@ def number(reward: Any) -> float:
             return float(reward)
         except OverflowError:
             return math.inf
+        except ValueError:  # a signalling NaN
+            return math.nan
     raise UsageError(
         f"the environment gave the reward {shortened(reward)} of type {type(reward).__name__}, but must give a plain "
         "number; correct the environment"

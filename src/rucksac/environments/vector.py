@@ -7,7 +7,7 @@ An environment in it that has ended begins anew by one of three rules (Gymnasium
 - next step: in the step after, which ignores the action taken.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -25,9 +25,13 @@ class VectorLanes:
 
     def __init__(self, envs: VectorEnv, spaces: Spaces) -> None:
         self.envs, self.spaces = envs, spaces
+        if not isinstance(getattr(envs, "num_envs", None), int) or envs.num_envs < 1:
+            raise UsageError(
+                "the VectorEnv does not say how many environments it has; set num_envs, a whole number from 1"
+            )
         try:
             self.mode = AutoresetMode(envs.metadata.get("autoreset_mode"))
-        except ValueError:
+        except (ValueError, AttributeError):
             raise UsageError(
                 "the VectorEnv does not say how its environments begin anew; set metadata['autoreset_mode'] to a "
                 "gymnasium.vector.AutoresetMode"
@@ -102,7 +106,7 @@ class VectorLanes:
     def _rows(self, name: str, values: Any) -> Sequence[Any]:
         """Return what is given for each lane; raise `UsageError` unless it is a row for each."""
         try:
-            count = len(values)
+            count = None if isinstance(values, Mapping | Set | str) else len(values)
         except TypeError:
             count = None
         if count != len(self):
@@ -114,8 +118,9 @@ class VectorLanes:
 
     def _last_obs(self, infos: Any, lane: int) -> np.ndarray:
         """Return the observation that ended the episode in this lane, which the reset one has replaced."""
-        found = infos.get("final_obs") if isinstance(infos, dict) else None
-        if found is None or len(found) != len(self) or found[lane] is None:
+        found: Any = infos.get("final_obs") if isinstance(infos, dict) else None
+        rows = isinstance(found, list | tuple) or (isinstance(found, np.ndarray) and found.ndim > 0)
+        if not rows or len(found) != len(self) or found[lane] is None:
             raise UsageError(
                 f"the VectorEnv resets within the step, but its infos have no final_obs for environment {lane}, which "
                 "ended; give infos['final_obs'] as Gymnasium does, or another autoreset mode"

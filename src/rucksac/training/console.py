@@ -1,5 +1,6 @@
 """A run as a person sees it: a live table on a terminal, plain lines elsewhere."""
 
+import io
 import shlex
 import sys
 import time
@@ -25,7 +26,9 @@ SECONDS_BETWEEN_LINES = 5.0
 
 def console() -> RichConsole:
     """Return standard error for people to read; no failure to write there reaches the run."""
-    return RichConsole(file=cast(TextIO, Unfailing(sys.stderr)), stderr=True, highlight=False, soft_wrap=True)
+    return RichConsole(
+        file=cast(TextIO, Unfailing(sys.stderr or io.StringIO())), stderr=True, highlight=False, soft_wrap=True
+    )
 
 
 class Console:

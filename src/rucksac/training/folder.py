@@ -184,7 +184,7 @@ def _plain(values: dict[str, Any]) -> bool:
 
 def next_free(base: Path) -> Path:
     """Return `base`, or the first of base-2, base-3 and so on that does not exist."""
-    return next(path for path in _candidates(base) if not path.exists())
+    return next(path for path in _candidates(path_of(base)) if not path.exists())
 
 
 def _candidates(base: Path) -> Iterator[Path]:

@@ -12,7 +12,8 @@ import numpy as np
 
 from rucksac.algorithm.update import METRICS
 from rucksac.environments.rollout import Episode
-from rucksac.errors import UsageError
+from rucksac.errors import ANYTHING, UsageError
+from rucksac.text import shortened
 from rucksac.training.files import Beginning, GrowingFile
 
 COLUMNS = {
@@ -107,7 +108,12 @@ def to_all(recorders: Sequence[Recorder]) -> Recorder:
 
 
 def harmless(recorder: Recorder, say: Callable[[str], None]) -> Recorder:
-    """Return a person's recorder as one that cannot end a run: once it raises, `say` is told, and it gets no more."""
+    """Return a person's recorder as one that cannot end a run: once it raises, `say` is told, and it gets no more.
+
+    Raises `UsageError` for what is no function.
+    """
+    if not callable(recorder):
+        raise UsageError(f"a recorder is {shortened(recorder)}, but must be a function of a kind and rows")
     failed = False
 
     def record(kind: str, rows: Sequence[Row]) -> None:
@@ -115,11 +121,11 @@ def harmless(recorder: Recorder, say: Callable[[str], None]) -> Recorder:
         if failed:
             return
         try:
-            recorder(kind, rows)
-        except Exception as error:
+            recorder(kind, [dict(row) for row in rows])
+        except ANYTHING:
             failed = True
             name = getattr(recorder, "__name__", type(recorder).__name__)
-            what = f"{type(error).__name__}: {error}"
+            what = traceback.format_exc().strip().splitlines()[-1]
             say(f"The recorder {name} raised {what}; it gets no more.\n{traceback.format_exc()}")
 
     return record

@@ -4,14 +4,13 @@ import dataclasses
 from pathlib import Path
 
 from rucksac.agent import Agent
-from rucksac.config import Config
-from rucksac.environments.reading import to_json
+from rucksac.config import Config, flag
+from rucksac.environments.reading import check_alike
 from rucksac.errors import UsageError
 from rucksac.training.agent_file import tensors_of
 from rucksac.training.checkpoint import load_agent
 from rucksac.training.folder import RunFolder
 
-COLLECTS = 1_000  # environment steps with the trained policy before the first gradient step
 MOMENTS = ("mean", "square")  # of Adam, which counts its steps anew
 OWN = ("normaliser.running",)  # of the episodes under way
 
@@ -19,12 +18,12 @@ OWN = ("normaliser.running",)  # of the episodes under way
 def settings_from(run: Path) -> tuple[Config, str]:
     """Return the settings of a run that starts where this one is, and the name of its recipe.
 
-    They are those of the run, without random steps: the trained policy acts from the first step on. Raises `UsageError`
-    when there is no such run.
+    They are those of the run, without random steps: the trained policy acts from the first step on, and learning begins
+    once more than one batch is stored. Raises `UsageError` when there is no such run.
     """
     saved = RunFolder.open(run).read_config()
     config = Config.from_json(saved["settings"])
-    return dataclasses.replace(config, warmup=0, learning_starts=max(COLLECTS, config.batch_size)), saved["recipe"]
+    return dataclasses.replace(config, warmup=0, learning_starts=None), saved["recipe"]
 
 
 def begin_from(agent: Agent, run: Path) -> None:
@@ -33,15 +32,14 @@ def begin_from(agent: Agent, run: Path) -> None:
     Raises `UsageError` when observations, number of actions or networks are not the same. Bounds of the actions may
     differ: the policy acts in the cube [-1, 1]^A, so the same action now means another fraction of the new range.
     """
-    trained = load_agent(run)
-    (seen, acts), (new_seen, new_acts) = (
-        (to_json(each.spaces)["observation"], to_json(each.spaces)["action"]) for each in (trained, agent)
-    )
-    for name, old, new in (("observations", seen, new_seen), ("actions", _kind(acts), _kind(new_acts))):
-        if old != new:
-            raise UsageError(
-                f"{run} was trained with the {name} {old}, but here they are {new}; start from another run"
-            )
+    try:
+        trained = load_agent(run)
+    except UsageError as error:
+        raise UsageError(f"this run begins with the agent of another, which is missing: {error}") from error
+    check_alike(agent.spaces, trained.spaces)
+    for name in ("activation", "deterministic_policy"):
+        if (here := getattr(agent.config, name)) != (there := getattr(trained.config, name)):
+            raise UsageError(f"the agent in {run} was trained with {flag(name)} {there}, not {here}; leave that out")
     theirs = tensors_of(trained)
     for name, tensor in tensors_of(agent).items():
         if name in OWN or name.split(".")[1] in MOMENTS:
@@ -54,7 +52,3 @@ def begin_from(agent: Agent, run: Path) -> None:
                 "normalisation"
             )
         tensor.copy_(theirs[name])
-
-
-def _kind(action: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in action.items() if name not in ("low", "high", "dtype")}

@@ -27,7 +27,7 @@ from rucksac.experience.replay import Replay
 from rucksac.experience.sampling import UniformSampler
 from rucksac.resources import available_memory, available_threads
 from rucksac.streams import Stream, generator
-from rucksac.text import count, size
+from rucksac.text import count, shortened, size
 from rucksac.training import loop
 from rucksac.training.agent_file import tensors_of
 from rucksac.training.checkpoint import Checkpoints
@@ -85,18 +85,23 @@ def train(
     for evaluation. `settings` are fields of `rucksac.Config` and override the recipe's. With `start_from` the new run
     has the settings of that one, without random steps, and begins with its trained agent. With `run` everything is also
     written there; without, nothing is written. Every row that is logged also goes to each function in `recorders`, as
-    (kind, rows); one that raises is told of and gets no more. Raises `UsageError` for what cannot work, before training
-    starts where possible.
+    (kind, rows); one that raises gets no more, and console and warnings.txt say so. Raises `UsageError` for what cannot
+    work, before training starts where possible.
     """
     config, name, origin = beginning(recipe, start_from)
-    plan = Plan(
-        env, with_settings(config, settings), name, policy, critic, start_from=origin, recorders=tuple(recorders)
-    )
+    listed = _listed(recorders)
+    plan = Plan(env, with_settings(config, settings), name, policy, critic, start_from=origin, recorders=listed)
     path, console = None if run is None else path_of(run), None if quiet else Console(plan.config.steps)
     result = train_run(plan, path, console)
     if console:
         console.finish(result.summary, path)
     return result.agent
+
+
+def _listed(recorders: Any) -> tuple[Recorder, ...]:
+    if not isinstance(recorders, list | tuple):
+        raise UsageError(f"recorders is {shortened(recorders)}, but must be a list of functions")
+    return tuple(recorders)
 
 
 def beginning(recipe: str | None, start_from: str | Path | None) -> tuple[Config, str, Path | None]:
@@ -134,7 +139,7 @@ def resume(
             "train(..., start_from=run)"
         )
     path = path_of(run)
-    plan = dataclasses.replace(plan_of(path, env, steps, policy, critic), recorders=tuple(recorders))
+    plan = dataclasses.replace(plan_of(path, env, steps, policy, critic), recorders=_listed(recorders))
     console = None if quiet else Console(plan.config.steps)
     result = resume_run(plan, path, console)
     if console:
