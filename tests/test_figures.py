@@ -51,6 +51,10 @@ def critic():
     return min(each), max(each)
 
 
+def contention(spins, busy):
+    return median(values("contention", "per_second", spins=spins, busy=busy))
+
+
 def part(name):
     return median(values("parts", "microseconds", part=name))
 
@@ -126,6 +130,10 @@ FIGURES = {
         ("348 observations in place of 17 take {:.0%} more time", lambda: [
             step("observations", observations=17) / step("observations", observations=348) - 1
         ]),
+        ("ran at {:.0f} steps/s alone with either, and beside one busy process at {:.0f} in place of {:.0f}", lambda: [
+            contention(3_000, 0), contention(3_000, 1), contention(300_000, 1)
+        ]),
+        ("With 1,000 it ran at {:.0f} there, but at {:.0f} alone", lambda: [contention(1_000, 1), contention(1_000, 0)]),
         ("{:.2f} of the time of uncompiled acting", lambda: [
             part("act on one observation, compiled") / part("act on one observation, uncompiled")
         ]),
