@@ -133,7 +133,9 @@ FIGURES = {
         ("ran at {:.0f} steps/s alone with either, and beside one busy process at {:.0f} in place of {:.0f}", lambda: [
             contention(3_000, 0), contention(3_000, 1), contention(300_000, 1)
         ]),
-        ("With 1,000 it ran at {:.0f} there, but at {:.0f} alone", lambda: [contention(1_000, 1), contention(1_000, 0)]),
+        ("With 1,000 it ran at {:.0f} there, but at {:.0f} alone", lambda: [
+            contention(1_000, 1), contention(1_000, 0)
+        ]),
         ("{:.2f} of the time of uncompiled acting", lambda: [
             part("act on one observation, compiled") / part("act on one observation, uncompiled")
         ]),
