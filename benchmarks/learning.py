@@ -29,7 +29,20 @@ from throughput import peers_python
 
 HERE = Path(__file__).parent
 RESULTS, RUNS = HERE / "results/learning", HERE / ".runs"
-COLUMNS = ("library", "recipe", "settings", "seed", "env_steps", "episode", "start", "return", "length", "versions")
+COLUMNS = (
+    "library",
+    "recipe",
+    "settings",
+    "seed",
+    "steps",
+    "env_steps",
+    "episode",
+    "start",
+    "return",
+    "length",
+    "versions",
+)
+IDENTITY = ("library", "recipe", "settings", "seed", "steps")  # a longer run may have a longer warm-up
 VERSIONS = ("torch", "gymnasium", "mujoco", "numpy")
 SMALL = "hidden=128,128 batch_size=128"
 
@@ -79,7 +92,9 @@ class Job(NamedTuple):
     @property
     def folder(self) -> Path:
         """Return where the run lies until it is on record."""
-        return RUNS / "-".join([*map(str, self[:3]), *self.settings.split(), str(self.seed)]).replace("/", "_")
+        return RUNS / "-".join([*map(str, self[:3]), *self.settings.split(), str(self.seed), str(self.steps)]).replace(
+            "/", "_"
+        )
 
     def train(self) -> list[dict]:
         """Return a row for every evaluation episode."""
@@ -92,7 +107,7 @@ class Job(NamedTuple):
         with (self.folder / "evaluations.csv").open(newline="") as stream:
             return [
                 {
-                    **{name: getattr(self, name) for name in ("library", "recipe", "settings", "seed")},
+                    **{name: getattr(self, name) for name in IDENTITY},
                     **{name: row[name] for name in ("env_steps", "episode", "return", "length")},
                     "start": row["seed"],
                     "versions": versions(self.library),
@@ -164,25 +179,25 @@ class Record:
             return list(csv.DictReader(stream))
 
     def has(self, job: Job) -> bool:
-        """Return whether the run, or a longer one like it, is on record."""
-        return any(same(row, job) and int(row["env_steps"]) >= job.steps for row in self.rows())
+        """Return whether the run is on record."""
+        return any(same(row, job) for row in self.rows())
 
-    def put(self, job: Job, rows: list[dict]) -> None:
-        """Add a run in place of a shorter one like it."""
+    def put(self, rows: list[dict]) -> None:
+        """Add a run."""
         with self.lock:
             RESULTS.mkdir(parents=True, exist_ok=True)
             text = io.StringIO(newline="")
             writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
             writer.writeheader()
-            writer.writerows([*(row for row in self.rows() if not same(row, job)), *rows])
+            writer.writerows([*self.rows(), *rows])
             new = self.file.with_suffix(".new")
             new.write_bytes(gzip.compress(text.getvalue().encode(), mtime=0))
             new.replace(self.file)
 
 
 def same(row: dict, job: Job) -> bool:
-    """Return whether a row is of a run like this one, steps aside."""
-    return all(row[name] == str(getattr(job, name)) for name in ("library", "recipe", "settings", "seed"))
+    """Return whether a row is of this run."""
+    return all(row[name] == str(getattr(job, name)) for name in IDENTITY)
 
 
 def do(job: Job) -> None:
@@ -191,7 +206,7 @@ def do(job: Job) -> None:
     if record.has(job):
         return
     rows = job.train()
-    record.put(job, rows)
+    record.put(rows)
     last = [
         float(row["return"]) for row in rows if int(row["env_steps"]) == max(int(each["env_steps"]) for each in rows)
     ]
@@ -220,11 +235,14 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of the library")
     parser.add_argument("--processes", type=int, default=2, help="runs at a time")
     options = parser.parse_args()
+    tasks = options.tasks or SUITES[options.suite]
+    if options.peer and (own := [task for task in tasks if TASKS[task].settings]):
+        parser.error(f"{', '.join(own)}: trained with settings of rucksac's, which {options.peer} does not know")
     library, recipe = options.peer or "rucksac", "sac" if options.peer else options.recipe
     jobs = [
         Job(task, library, recipe, " ".join(options.set), seed, options.steps or TASKS[task].steps)
         for seed in options.seeds
-        for task in options.tasks or SUITES[options.suite]
+        for task in tasks
     ]
     with ThreadPoolExecutor(options.processes) as pool:
         for _ in pool.map(do, jobs):

@@ -25,6 +25,14 @@ def evaluate(model, env, episodes: int) -> list[tuple]:
     return found
 
 
+def plain(word: str) -> object:
+    """Return the number or other literal that a word stands for, else the word itself, such as auto."""
+    try:
+        return ast.literal_eval(word)
+    except (ValueError, SyntaxError):
+        return word
+
+
 def main() -> None:
     """Train, evaluate and write evaluations.csv once all is done."""
     order = json.loads(sys.argv[1])
@@ -45,7 +53,7 @@ def main() -> None:
                 rows.extend((self.num_timesteps, number, *each) for number, each in enumerate(found))
             return True
 
-    settings = {name: ast.literal_eval(value) for name, value in order["settings"].items()}
+    settings = {name: plain(value) for name, value in order["settings"].items()}
     model = SAC("MlpPolicy", gymnasium.make(order["env"]), seed=order["seed"], **settings)
     model.learn(order["steps"], callback=Evaluations())
     folder = Path(order["folder"])

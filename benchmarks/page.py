@@ -63,19 +63,16 @@ def variants(task: str) -> Iterator[Variant]:
     found: dict[tuple, dict[int, dict[int, list[float]]]] = {}
     for row in Record(task).rows():
         seed = int(row["seed"])
-        key = (row["library"], row["recipe"], row["settings"], seed >= CHOOSING)
+        key = (row["library"], row["recipe"], row["settings"], int(row["steps"]), seed >= CHOOSING)
         evaluations = found.setdefault(key, {}).setdefault(seed, {})
         evaluations.setdefault(int(row["env_steps"]), []).append(float(row["return"]))
-    for (library, recipe, settings, chose), seeds in found.items():
+    for (library, recipe, settings, _, chose), seeds in sorted(found.items()):
         name = NAMES[library] if recipe == DEFAULT or library != "rucksac" else f"rucksac, recipe {recipe}"
         name += f" `{settings}`" if settings else ""
-        lengths: dict[int, list[int]] = {}
-        for seed, evaluations in sorted(seeds.items()):
-            lengths.setdefault(max(evaluations), []).append(seed)
-        for _, same in sorted(lengths.items()):
-            steps = np.array(sorted(seeds[same[0]]))
-            returns = np.array([[np.mean(seeds[seed][step]) for step in steps] for seed in same])
-            yield Variant(name, chose, same, steps, returns)
+        same = sorted(seeds)
+        steps = np.array(sorted(seeds[same[0]]))
+        returns = np.array([[np.mean(seeds[seed][step]) for step in steps] for seed in same])
+        yield Variant(name, chose, same, steps, returns)
 
 
 def line(variant: Variant, step: int, threshold: float) -> str:
@@ -148,14 +145,13 @@ def picture(env: str, found: list[Variant]) -> Figure:
     return figure
 
 
-def main() -> None:
-    """Write the page and the pictures."""
+def text() -> str:
+    """Return the page."""
     sections = [BEGINNING]
     for task, what in TASKS.items():
         found = list(variants(task))
         if not found:
             continue
-        picture(what.env, found).savefig(RESULTS / f"{task}.png", dpi=110)
         title = f"## {what.env}" + (f" ({task})" if sum(each.env == what.env for each in TASKS.values()) > 1 else "")
         sections.append(f"{title}\n\n![{what.env}](../benchmarks/results/learning/{task}.png)\n")
         if what.settings:
@@ -166,7 +162,15 @@ def main() -> None:
         if chose:
             sections.append("Seeds that settings were chosen by:\n\n" + table(chose, REACHED[task]))
         sections.append(published(what.env))
-    PAGE.write_text("\n".join(filter(None, sections)))
+    return "\n".join(filter(None, sections))
+
+
+def main() -> None:
+    """Write the page and the pictures."""
+    PAGE.write_text(text())
+    for task, what in TASKS.items():
+        if found := list(variants(task)):
+            picture(what.env, found).savefig(RESULTS / f"{task}.png", dpi=110)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 import csv
 import functools
 import gzip
+import subprocess
+import sys
 from pathlib import Path
 from statistics import median
 
@@ -90,12 +92,12 @@ def share_of_torch():
 
 
 def learned(task, step, seeds=range(1, 100)):
-    """Return the mean return of each seed of the default recipe after so many steps."""
+    """Return the mean return of each seed of the default recipe at the end of runs of so many steps."""
     found = {}
     with gzip.open(RESULTS / f"learning/{task}.csv.gz", "rt", newline="") as stream:
         for row in csv.DictReader(stream):
-            who = (row["library"], row["recipe"], row["settings"], int(row["env_steps"]))
-            if who == ("rucksac", "rucksac", "", step) and int(row["seed"]) in seeds:
+            who = (row["library"], row["recipe"], row["settings"], int(row["steps"]), int(row["env_steps"]))
+            if who == ("rucksac", "rucksac", "", step, step) and int(row["seed"]) in seeds:
                 found.setdefault(int(row["seed"]), []).append(float(row["return"]))
     return [sum(each) / len(each) for _, each in sorted(found.items())]
 
@@ -163,3 +165,9 @@ FIGURES = {
 def test_a_figure_in_the_documentation_is_that_of_its_rows(page, phrase, computed):
     expected = phrase.format(*computed()).replace("%", " %").replace("  %", " %")
     assert expected in " ".join((ROOT / "docs" / page).read_text().split())
+
+
+def test_the_page_of_benchmarks_is_what_its_script_makes_of_the_rows():
+    script = "import sys; import page; sys.stdout.write(page.text())"
+    made = subprocess.run([sys.executable, "-c", script], cwd=ROOT / "benchmarks", capture_output=True, check=True)
+    assert made.stdout.decode() == (ROOT / "docs/benchmarks.md").read_text()

@@ -14,19 +14,18 @@ TRAIN = [*COMMAND, "train", "Pendulum-v1", *SMALL, "--run"]
 
 
 @contextlib.contextmanager
-def a_pipe_without_a_reader():
-    read, write = os.pipe()
-    os.close(read)
-    with open(write, "wb", buffering=0) as stream:
-        yield stream
-
-
-@contextlib.contextmanager
-def a_terminal_that_was_closed():
-    ours, theirs = os.openpty()
+def the_end_of(ours, theirs):
     os.close(ours)
     with open(theirs, "wb", buffering=0) as stream:
         yield stream
+
+
+def a_pipe_without_a_reader():
+    return the_end_of(*os.pipe())
+
+
+def a_terminal_that_was_closed():
+    return the_end_of(*os.openpty())
 
 
 def a_full_disk():

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from rucksac.errors import UsageError
 
 Activation = Literal["relu", "tanh", "elu", "silu", "gelu"]
-Initialisation = Literal["default", "xavier", "orthogonal", "lecun"]
+Initialisation = Literal["default", "xavier", "orthogonal"]
 Precision = Literal["fp32", "bf16"]
 Compile = Literal["auto", "never"]
 Device = Literal["cpu", "cuda", "auto"]
@@ -47,7 +47,7 @@ class Config:
     activation: Activation = "relu"
     """Activation between the layers."""
     initialisation: Initialisation = "default"
-    """Initial weights: PyTorch's default for linear layers, or Xavier with zero biases."""
+    """Initial weights: PyTorch's default for linear layers, or Xavier or orthogonal ones with zero biases."""
     deterministic_policy: bool = False
     """One action per state plus noise, in place of a distribution over actions."""
     exploration_noise: float = 0.1

@@ -13,7 +13,7 @@ def initialise(network: nn.Module, scheme: str, generator: torch.Generator) -> N
 
     `default` is PyTorch's own for linear layers, uniform within 1/sqrt(inputs) for weights and biases. The others have
     zero biases: `xavier` is Glorot's uniform, as in pranz24/pytorch-soft-actor-critic; `orthogonal` has orthonormal
-    rows or columns times sqrt(2), as in ikostrikov/jaxrl; `lecun` is normal with variance 1/inputs, as Flax has it.
+    rows or columns times sqrt(2), as in ikostrikov/jaxrl.
     """
     for layer in network.modules():
         if isinstance(layer, Dense):
@@ -26,8 +26,6 @@ def initialise(network: nn.Module, scheme: str, generator: torch.Generator) -> N
                 elif scheme == "orthogonal":
                     for matrix in layer.weight.view(-1, inputs, outputs):
                         nn.init.orthogonal_(matrix, math.sqrt(2.0), generator=generator)
-                elif scheme == "lecun":
-                    layer.weight.normal_(0.0, 1.0 / math.sqrt(inputs), generator=generator)
                 else:
                     bound = 1.0 / math.sqrt(inputs)
                     layer.weight.uniform_(-bound, bound, generator=generator)

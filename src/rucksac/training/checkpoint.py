@@ -28,7 +28,7 @@ from rucksac.experience import segments
 from rucksac.experience.replay import Replay
 from rucksac.training import files, snapshot
 from rucksac.training.agent_file import check_agent, check_settings, read_agent, restore_agent, save_agent
-from rucksac.training.folder import path_of
+from rucksac.training.folder import RunFolder, path_of
 from rucksac.training.parts import Progress, Training
 from rucksac.training.record import COLUMNS
 
@@ -61,6 +61,8 @@ def load_agent(
     path = path_of(run)
     found = _named(path, BEST if best else CHECKPOINT)
     if not found:
+        if any(path.glob("seed*/config.json")):
+            RunFolder.open(path)  # says which folder to give
         remedy = "give the folder that `rucksac train` wrote" if path.exists() else "there is no such folder"
         raise UsageError(f"{run} holds no {'best ' if best else ''}checkpoint; {remedy}")
     try:
