@@ -43,6 +43,16 @@ def test_default_initialisation_is_that_of_linear_layers():
         assert layer.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.05)  # uniform within the bound
 
 
+def test_orthogonal_initialisation_keeps_lengths_up_to_the_root_of_two_and_has_zero_biases():
+    network = MLP(6, (6,), 6, copies=2)
+    initialise(network, "orthogonal", seeded())
+    for layer in network.layers:
+        assert not layer.bias.any()
+        for matrix in layer.weight.detach():
+            torch.testing.assert_close(matrix @ matrix.T, 2.0 * torch.eye(6), atol=1e-5, rtol=0)
+    assert not torch.equal(*network.layers[0].weight)
+
+
 def test_xavier_initialisation_has_its_bound_and_zero_biases():
     network = MLP(30, (50,), 20, copies=2)
     initialise(network, "xavier", seeded())

@@ -65,7 +65,7 @@ CHOICES = {
     "entropy_to_come": ("auto", "always", "never"),
     "policy_lr": (None, 1e-4),
     "improvement_noise": (0.0, 0.1),
-    "initialisation": ("default", "xavier"),
+    "initialisation": ("default", "xavier", "orthogonal"),
 }
 PAIRS = [
     {first: left, second: right}

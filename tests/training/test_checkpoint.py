@@ -414,6 +414,12 @@ def test_a_run_stopped_in_its_last_evaluation_is_not_finished(tmp_path):
     assert evaluations(tmp_path / "run") == 2
 
 
+def test_a_folder_of_seeds_says_which_folder_to_give(run, tmp_path):
+    shutil.copytree(run, tmp_path / "group/seed3")
+    with pytest.raises(UsageError, match=r"group holds several seeds; give one of them, such as .*seed3"):
+        load_agent(tmp_path / "group")
+
+
 def evaluations(run):
     return len((run / "evaluations.csv").read_text().splitlines()) - 1
 
