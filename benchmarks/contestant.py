@@ -164,7 +164,7 @@ def floor(work: Work, product) -> float:
 
     import torch
 
-    from rucksac.algorithm.cost import multiply_adds
+    from rucksac.algorithm.architecture import multiply_adds
 
     env = gymnasium.make(work.env)
     left, right = torch.randn(work.batch_size, work.hidden[0]), torch.randn(work.hidden[0], work.hidden[1])

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from rucksac.building import build, compile_agent
+from rucksac.building import build, compile_steps
 from rucksac.compilation import computing
 from rucksac.config import Config
 from rucksac.environments.spaces import Continuous, Numbers, Spaces
 from rucksac.experience.replay import Replay
 from rucksac.experience.sampling import UniformSampler
+from rucksac.learner import Learner
 from rucksac.resources import available_threads
 
 OBS, ACTION, ROWS, ROUNDS, CALLS = 17, 6, 1_000_000, 15, 500
@@ -54,7 +55,7 @@ def main() -> None:
     one = generator.standard_normal((1, OBS)).astype(np.float32)
     with computing(available_threads()):
         eager, compiled = (build(Config(compile=mode), spaces) for mode in ("never", "auto"))
-        assert compile_agent(compiled) is None
+        assert compile_steps(Learner(compiled)) is None
         measured = {
             "add one transition": adding,
             "draw 256 of 1,000,000": rounds(sampler.sample),

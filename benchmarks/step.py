@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from rucksac.algorithm.cost import multiply_adds
+from rucksac.algorithm.architecture import multiply_adds
 from rucksac.algorithm.update import Batch
-from rucksac.building import build, compile_agent
+from rucksac.building import build, compile_steps
 from rucksac.compilation import computing
 from rucksac.config import Config
 from rucksac.environments.spaces import Continuous, Numbers, Spaces
+from rucksac.learner import Learner
 from rucksac.resources import available_threads
 
 FILE = Path(__file__).parent / "results/step.csv"
@@ -62,14 +63,14 @@ def measure(series: str, threads: int, changes: dict[str, int]) -> list[dict]:
     config = Config(hidden=(case["width"],) * case["layers"], batch_size=rows, critics=case["critics"], warmup=0)
     actions = Continuous((ACTION,), np.dtype(np.float32), -np.ones(ACTION), np.ones(ACTION))
     with computing(threads):
-        agent = build(config, Spaces(Numbers((obs,)), actions))
-        assert compile_agent(agent) is None
+        learner = Learner(build(config, Spaces(Numbers((obs,)), actions)))
+        assert compile_steps(learner) is None
         generator = torch.Generator().manual_seed(0)
         before, after = torch.randn(2, rows, obs, generator=generator)
         action, reward = torch.rand(rows, ACTION, generator=generator), torch.randn(rows, generator=generator)
         batch = Batch(before, action, reward, torch.full((rows,), 0.99), after)
         left, right = torch.randn(2, WIDE, WIDE)
-        steps = rates(lambda: agent.update(batch))
+        steps = rates(lambda: learner.update(batch))
         products = [
             statistics.median(rates(product))
             for product in (

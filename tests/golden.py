@@ -13,18 +13,23 @@ import numpy as np
 import torch
 
 from rucksac.algorithm.recipes import RECIPES
-from rucksac.algorithm.update import METRICS, Batch
+from rucksac.algorithm.update import Batch
 from rucksac.building import build
+from rucksac.learner import Learner
 from tests.algorithm.test_update import SPACES
 
 FILE = Path(__file__).with_suffix(".csv")
 STEPS, ROWS = 50, 16
+METRICS = ("critic_loss", "policy_loss", "temperature_loss", "alpha", "entropy", "q", "target_q")
 
 
 def trace(name):
-    """Return the metrics of every step, (50, 7); all as the recipe says but for small networks and batches."""
+    """Return the metrics of every step, (50, 7), those of the policy 0 where it was left alone.
+
+    All is as the recipe says but for small networks and batches.
+    """
     small = dataclasses.replace(RECIPES[name].config, hidden=(16, 8), batch_size=ROWS, compile="never", seed=1)
-    agent = build(small, SPACES)
+    learner = Learner(build(small, SPACES))
     generator = np.random.default_rng(7)
     found = []
     for _ in range(STEPS):
@@ -33,7 +38,8 @@ def trace(name):
         reward = generator.standard_normal(ROWS, np.float32)
         discount = np.float32(0.99) * (generator.random(ROWS) > 0.2)
         batch = Batch(*(torch.from_numpy(each).float() for each in (obs, action, reward, discount, next_obs)))
-        found.append(agent.update(batch).numpy().copy())
+        metrics = learner.update(batch).metrics
+        found.append([metrics.get(name, 0.0) for name in METRICS])
     return np.array(found)
 
 

@@ -29,7 +29,7 @@ def learn(world, **settings):
 def q_of(agent, obs, actions=(-0.5, 0.0, 0.5)):
     rows = torch.tensor([[float(obs)]]).expand(len(actions), 1)
     with torch.no_grad():
-        return agent.algorithm.critic(rows, torch.tensor(actions, dtype=torch.float32).unsqueeze(1)).numpy()
+        return agent.algorithm.critic.network(rows, torch.tensor(actions, dtype=torch.float32).unsqueeze(1)).numpy()
 
 
 def test_a_time_limit_is_no_end_of_the_world():

@@ -7,17 +7,17 @@ import pytest
 import torch
 
 from rucksac.algorithm.recipes import RECIPES
-from rucksac.algorithm.update import METRICS
-from rucksac.building import build, compile_agent
+from rucksac.building import build, compile_steps
 from rucksac.commands.parsing import parse
 from rucksac.commands.training import Train
 from rucksac.errors import UsageError
+from rucksac.learner import Learner
 from rucksac.tools.recipes import as_json, explanation
 from rucksac.training.agent_file import tensors_of
-from rucksac.training.parts import Progress, mean_metrics
+from rucksac.training.parts import Progress
 from rucksac.training.train import Plan, plan_of, resume_run, train_run
 from tests import golden
-from tests.algorithm.test_update import ROWS, SPACES, batch, equal, noise, scales
+from tests.algorithm.test_update import ROWS, SPACES, batch, draws, equal, scalars
 from tests.test_oracles import q_of
 from tests.training.test_loop import SMALL
 from tests.training.test_resume import differences, logs
@@ -114,32 +114,33 @@ def test_each_part_moves_only_its_own_parameters(name):
     before, still = agent.state, {"policy": 0.0, "critic": 0.0, "temperature": 0.0, "tau": 0.0}
     for scale, moving in {
         "policy": {"policy"},
-        "critic": {"critic", "value"},  # a value network learns at the critics' rate
+        "critic": {"critic", "state_value"},  # a value network learns at the critics' rate
         "temperature": {"temperature"},
         "tau": {"target"},
     }.items():
         start = before._replace(target={key: {k: t + 0.1 for k, t in c.items()} for key, c in before.target.items()})
-        after, _ = agent.algorithm.step(start, batch(), noise(), scales(**{**still, scale: 1e-3}))
+        after, _ = agent.algorithm.step(start, batch(), draws(), scalars(**{**still, scale: 1e-3}))
         values = {part: getattr(start, part) for part in start._fields}
         moved = {part for part, value in values.items() if not equal(_values(value), _values(getattr(after, part)))}
         if agent.algorithm.target_entropy is None:
             moving = moving - {"temperature"}
-        if agent.algorithm.value is None:
-            moving = moving - {"value"}
+        if agent.algorithm.state_value is None:
+            moving = moving - {"state_value"}
         assert moved == moving, scale
 
 
 def _values(part):
-    return part if isinstance(part, dict) else part.value
+    return part if isinstance(part, dict) else part.parameters
 
 
 @pytest.mark.parametrize("name", ["sac-v1", "td3"])  # the steps that differ in structure from those of `sac`
 def test_compiled_equals_eager(name):
     eager, compiled = (agent_of(name, compile=mode) for mode in ("never", "auto"))
-    assert compile_agent(compiled) is None
+    learners = Learner(eager), Learner(compiled)
+    assert compile_steps(learners[1]) is None
     for index in range(10):
-        left, right = (agent.update(batch(index)) for agent in (eager, compiled))
-        torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-5)
+        left, right = (learner.update(batch(index)).metrics for learner in learners)
+        assert left == pytest.approx(right, rel=1e-4, abs=1e-5)
     for name, tensor in tensors_of(eager).items():
         torch.testing.assert_close(tensor, tensors_of(compiled)[name], rtol=1e-3, atol=1e-5)
     obs = np.ones((1, 3), np.float32)
@@ -187,11 +188,11 @@ def test_metrics_of_a_delayed_policy_are_means_over_its_own_steps(tmp_path):
         train_run(plan, run, None)
         delays[delay] = [float(row["policy_loss"]) for row in logs(run)["metrics"]]
     assert all(loss != 0.0 for loss in delays[1])
-    assert all(loss == 0.0 for loss in delays[10_000])
-    progress = Progress(sums=np.full(len(METRICS), 6.0), updates=12)
-    means = dict(zip(METRICS, mean_metrics(progress, 30, dataclasses.replace(config, policy_delay=4)), strict=True))
-    assert means["policy_loss"] == 6.0 / 3  # gradient steps 20, 24 and 28 improved the policy
-    assert means["critic_loss"] == 6.0 / 12
+    assert np.isnan(delays[10_000]).all()
+    progress = Progress()
+    for step in range(12):
+        progress.add({"critic_loss": 0.5} | ({"policy_loss": 2.0} if step % 4 == 0 else {}))
+    assert (progress.mean("policy_loss"), progress.mean("critic_loss")) == (2.0, 0.5)
 
 
 QUICK = {

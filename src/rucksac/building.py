@@ -1,7 +1,6 @@
 """From settings to an agent: networks made and initialised, or a person's own ones checked; then native code."""
 
 import functools
-from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -9,19 +8,21 @@ from torch import nn
 
 from rucksac.agent import Agent
 from rucksac.algorithm import equations
+from rucksac.algorithm.architecture import architectures
 from rucksac.algorithm.categorical import Categorical
+from rucksac.algorithm.critics import Critic
 from rucksac.algorithm.deterministic import Deterministic
-from rucksac.algorithm.initialisation import initialise
-from rucksac.algorithm.networks import MLP, Critics, Dense
-from rucksac.algorithm.policies import SquashedGaussian
-from rucksac.algorithm.state_value import StateValue
-from rucksac.algorithm.update import SAC, Batch, Distribution
+from rucksac.algorithm.networks import MLP, PairMLP, call, weights_of
+from rucksac.algorithm.optimisers import adam
+from rucksac.algorithm.policies import Distribution, SquashedGaussian
+from rucksac.algorithm.update import SAC, Batch
 from rucksac.compilation import Compiled, CompilerMissing, TensorFunction, compile_ahead
 from rucksac.config import Config
-from rucksac.device import PROCESSOR, carried, recorded
+from rucksac.device import PROCESSOR, recorded
 from rucksac.environments.choices import Choices
 from rucksac.environments.spaces import Spaces
 from rucksac.errors import UsageError
+from rucksac.learner import Learner
 from rucksac.normalisation import Normaliser
 from rucksac.streams import Stream, integer
 
@@ -37,8 +38,9 @@ def build(
 
     `policy` and `critic` may be your own modules: policy (B, O) -> (B, 2A), or (B, A) for a deterministic one, critic
     (B, O), (B, A) -> (N, B); for discrete actions policy (B, O) -> (B, A), critic (B, O) -> (N, B, A). They are trained
-    in place by their parameters. Raises `UsageError` when they do not fit or have buffers, when the target entropy is
-    out of reach, and for a deterministic policy over discrete actions.
+    in place: their parameters, and the statistics that their layers keep in buffers and change in place. Raises
+    `UsageError` when they do not fit, when the target entropy is out of reach, and for a deterministic policy over
+    discrete actions.
     """
     default_networks = policy is None and critic is None
     if config.precision != "fp32" and not default_networks:
@@ -49,39 +51,37 @@ def build(
     acting, evaluation, improvement = _distributions(config, spaces)
     weights = torch.Generator().manual_seed(integer(config.seed, Stream.INITIALISATION))
     obs_size, action_size = spaces.obs_size, spaces.action_size
-    outputs = improvement.outputs(action_size)
+    described = architectures(config, obs_size, action_size, discrete)
     if policy is None:
-        policy = MLP(obs_size, config.hidden, outputs, config.activation)
-        _prepare(policy, config, weights)
+        policy = MLP(described["policy"], weights)
     if critic is None:
-        if discrete:
-            critic = MLP(obs_size, config.hidden, action_size, config.activation, config.critics)
-        else:
-            critic = Critics(obs_size, action_size, config.hidden, config.activation, config.critics)
-        _prepare(critic, config, weights)
-    value = None
-    if config.value_network:
-        value = StateValue(MLP(obs_size, config.hidden, 1, config.activation).requires_grad_(False))
-        _prepare(value.network, config, weights)
+        critic = (MLP if discrete else PairMLP)(described["critic"], weights)
+    state_value = MLP(described["state_value"], weights) if "state_value" in described else None
     obs, action = torch.zeros(3, obs_size), torch.zeros(3, action_size)
-    _check("policy", policy, (obs,), (3, outputs))
+    _check("policy", policy, (obs,), (3, improvement.outputs(action_size)))
     if discrete:
         _check("critic", critic, (obs,), (config.critics, 3, action_size))
     else:
         _check("critic", critic, (obs, action), (config.critics, 3))
-    for network in (policy, critic, value.network if value else None):
+    for network in (policy, critic, state_value):
         if network:
-            network.to(device)
+            network.requires_grad_(False).to(device)
     algorithm = SAC(
-        policy=policy.requires_grad_(False),
-        critic=critic.requires_grad_(False),
+        policy=policy,
+        critic=Critic(
+            critic, discrete, for_policy=equations.first if config.policy_q == "first" else equations.smallest
+        ),
+        optimisers={name: adam(config.lr) for name in ("critic", "state_value", "temperature")}
+        | {"policy": adam(config.policy_lr or config.lr)},
         target_entropy=_target_entropy(config, *improvement.entropies(action_size)),
         acting=acting,
         evaluation=evaluation,
         improvement=improvement,
-        value=value,
-        targets=("value",) if value else ("critic", "policy") if config.target_policy else ("critic",),
-        policy_q=equations.first if config.policy_q == "first" else equations.pessimistic,
+        state_value=state_value,
+        targets=("state_value",) if state_value else ("critic", "policy") if config.target_policy else ("critic",),
+        tau=config.tau,
+        target_every=config.target_every,
+        policy_delay=config.policy_delay,
         temperature_loss=equations.log_temperature_loss
         if config.temperature_loss == "log"
         else equations.temperature_loss,
@@ -91,19 +91,15 @@ def build(
     if config.normalise_observations or config.normalise_rewards or config.reward_scale != 1.0:
         what = config.normalise_observations, config.normalise_rewards, config.reward_scale
         normaliser = Normaliser(obs_size, config.envs, config.gamma, *what)
-    agent = Agent(config, spaces, algorithm, normaliser, default_networks)
-    if device.type != "cpu":
-        agent.step_function, agent.critic_step_function = (
-            carried(function, device) for function in (agent.step_function, agent.critic_step_function)
-        )
-    return agent
+    return Agent(config, spaces, algorithm, normaliser, default_networks)
 
 
-def compile_agent(agent: Agent, only_cached: bool = False) -> str | None:
-    """Compile the agent's step and acting to native code; return None, or in a few words why they stay as they are.
+def compile_steps(learner: Learner, only_cached: bool = False) -> str | None:
+    """Compile gradient steps and acting to native code; return None, or in a few words why they stay as they are.
 
     With `only_cached` they become native code only where it was compiled before, which takes a second or two.
     """
+    agent = learner.agent
     if agent.config.compile == "never":
         return "--compile never was given"
     rows, envs = agent.config.batch_size, agent.config.envs
@@ -112,10 +108,9 @@ def compile_agent(agent: Agent, only_cached: bool = False) -> str | None:
     some = agent.act_arguments(*(np.zeros((envs, size), np.float32) for size in (obs, action)))
     try:
         agent.act_function = _native(agent.act_in_order, some, agent.device, only_cached)
-        agent.step_function = _native(agent.step_in_place, agent.step_arguments(batch), agent.device, only_cached)
-        if agent.config.policy_delay > 1:
-            critic_step = functools.partial(agent.step_in_place, improve=False)
-            agent.critic_step_function = _native(critic_step, agent.step_arguments(batch), agent.device, only_cached)
+        for improve in (True, False) if agent.config.policy_delay > 1 else (True,):
+            step = functools.partial(learner.step_in_place, improve=improve)
+            learner.functions[improve] = _native(step, learner.arguments(batch), agent.device, only_cached)
     except CompilerMissing as error:
         return str(error)
     return None
@@ -147,23 +142,10 @@ def _distributions(config: Config, spaces: Spaces) -> tuple[Distribution, Distri
     return acting, evaluation, improvement
 
 
-def _prepare(network: nn.Module, config: Config, weights: torch.Generator) -> None:
-    initialise(network, config.initialisation, weights)
-    for layer in _between_hidden_layers(network):  # what comes in and goes out keeps its own precision
-        layer.product = torch.bfloat16 if config.precision == "bf16" else None
-
-
-def _between_hidden_layers(network: nn.Module) -> Iterator[Dense]:
-    for module in network.modules():
-        if isinstance(module, MLP):
-            yield from (layer for layer in list(module.layers)[1:-1] if isinstance(layer, Dense))
-
-
 def _check(name: str, network: nn.Module, inputs: tuple[torch.Tensor, ...], shape: tuple[int, ...]) -> None:
-    if next(network.buffers(), None) is not None:
-        raise UsageError(f"the {name} has buffers, but only parameters are trained; use layers without buffers")
+    parameters, statistics = weights_of(network)
     try:
-        given = tuple(network(*inputs).shape)
+        given = tuple(call(network, parameters | statistics, *inputs).shape)
     except (RuntimeError, TypeError) as error:
         raise UsageError(f"the {name} cannot take a batch of 3 ({str(error).splitlines()[0]})") from error
     if given != shape:

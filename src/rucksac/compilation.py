@@ -12,7 +12,7 @@ import platform
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,8 @@ except ImportError:  # not on Windows; there two processes may build the same fi
     fcntl = None  # type: ignore[assignment]
 
 LEAST_PER_THREAD = 128  # numbers; with the compiler's own 512 the critics' losses stay on one thread
-TensorFunction = Callable[..., Tensor]
-Compiled = Callable[[list[Tensor]], Tensor]
+TensorFunction = Callable[..., Sequence[Tensor]]
+Compiled = Callable[[list[Tensor]], Sequence[Tensor]]
 
 
 class CompilerMissing(Exception):
@@ -69,7 +69,7 @@ def clear_cache() -> int:
 
 
 def compile_ahead(function: TensorFunction, arguments: list[Tensor], only_cached: bool = False) -> Compiled:
-    """Compile `function(*arguments)`, which may change arguments in place and returns one tensor, to native code.
+    """Compile `function(*arguments)`, which may change arguments in place, to native code.
 
     Only shapes, types and strides of `arguments` matter; their values are left alone. With `only_cached`
     what was not compiled before is not compiled now. Raises `CompilerMissing`.
@@ -97,7 +97,7 @@ def compile_ahead(function: TensorFunction, arguments: list[Tensor], only_cached
                 loader = _load_or_build(file, graph, examples)
         except Exception as error:  # the compiler stack raises almost anything; training goes on without it
             raise CompilerMissing(f"compiling failed: {_first_line(error)}") from error
-    return lambda tensors: loader.boxed_run(tensors)[0]
+    return loader.boxed_run
 
 
 def compiler() -> str | None:

@@ -3,6 +3,8 @@
 The same step runs on both. `recorded` is for graphics cards alone, was written without one and has never run.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -21,8 +23,12 @@ def chosen(name: str) -> torch.device:
 
 
 def carried(function: Compiled, device: torch.device) -> Compiled:
-    """Return the function with its arguments taken to `device` and its result brought back."""
-    return lambda tensors: function([tensor.to(device, non_blocking=True) for tensor in tensors]).cpu()
+    """Return the function with its arguments taken to `device` and its results brought back."""
+
+    def there_and_back(tensors: list[Tensor]) -> Sequence[Tensor]:
+        return [result.cpu() for result in function([tensor.to(device, non_blocking=True) for tensor in tensors])]
+
+    return there_and_back
 
 
 def recorded(function: Compiled, arguments: list[Tensor], device: torch.device) -> Compiled:
@@ -41,15 +47,15 @@ def recorded(function: Compiled, arguments: list[Tensor], device: torch.device) 
     torch.cuda.current_stream(device).wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        result = function(list(there))
+        results = function(list(there))
     for tensor, value in zip(there, before, strict=True):
         tensor.copy_(value)
 
-    def play(tensors: list[Tensor]) -> Tensor:
+    def play(tensors: list[Tensor]) -> Sequence[Tensor]:
         for own, given in zip(there, tensors, strict=True):
             if own is not given:
                 own.copy_(given, non_blocking=True)
         graph.replay()
-        return result.cpu()
+        return [result.cpu() for result in results]
 
     return play

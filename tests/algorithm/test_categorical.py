@@ -6,10 +6,11 @@ import torch
 from gymnasium.spaces import Discrete
 
 from rucksac.algorithm.categorical import Categorical
-from rucksac.building import build, compile_agent
+from rucksac.building import build, compile_steps
 from rucksac.environments.choices import Choices
 from rucksac.environments.spaces import Numbers, Spaces
 from rucksac.errors import UsageError
+from rucksac.learner import Learner
 from tests.algorithm.test_update import batch, config, equal
 from tests.test_oracles import learn
 from tests.worlds import World
@@ -27,23 +28,23 @@ def test_expectations_over_all_actions_are_exact():
     rows = discrete_batch()
     with torch.no_grad():
         logits = agent.algorithm.policy(rows.next_obs).numpy().astype(np.float64)
-        q = agent.algorithm.critic(rows.next_obs).numpy().min(0)  # the targets start as a copy
-        taken = (agent.algorithm.critic(rows.obs) * rows.action).sum(-1).numpy()
+        q = agent.algorithm.critic.network(rows.next_obs).numpy().min(0)  # the targets start as a copy
+        taken = (agent.algorithm.critic.network(rows.obs) * rows.action).sum(-1).numpy()
     probability = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     value = (probability * (q - 0.3 * np.log(probability))).sum(1)
     target = rows.reward.numpy() + rows.discount.numpy() * value
-    critic_loss, _, _, alpha, *_, target_q = agent.update(rows).tolist()
-    assert alpha == pytest.approx(0.3)
-    assert target_q == pytest.approx(target.mean(), rel=1e-4)
-    assert critic_loss == pytest.approx(0.5 * ((taken - target) ** 2).mean(1).sum(), rel=1e-4)
+    metrics = Learner(agent).update(rows).metrics
+    assert metrics["alpha"] == pytest.approx(0.3)
+    assert metrics["target_q"] == pytest.approx(target.mean(), rel=1e-4)
+    assert metrics["critic_loss"] == pytest.approx(0.5 * ((taken - target) ** 2).mean(1).sum(), rel=1e-4)
 
 
 def test_only_the_action_taken_moves_its_value():
     agent = build(config(critics=1, hidden=(16,)), SPACES)
-    before = agent.state.critic.value["layers.1.bias"].clone()
+    before = agent.state.critic.parameters["layers.1.bias"].clone()
     rows = discrete_batch()
-    agent.update(rows._replace(action=torch.eye(4)[torch.zeros(len(rows.reward), dtype=torch.long)]))
-    moved = (agent.state.critic.value["layers.1.bias"] != before).flatten().tolist()
+    Learner(agent).update(rows._replace(action=torch.eye(4)[torch.zeros(len(rows.reward), dtype=torch.long)]))
+    moved = (agent.state.critic.parameters["layers.1.bias"] != before).flatten().tolist()
     assert moved == [True, False, False, False]
 
 
@@ -70,13 +71,13 @@ def test_a_target_entropy_out_of_reach_is_refused(target):
 
 
 def test_compiled_equals_eager():
-    eager, compiled = (build(config(compile=mode), SPACES) for mode in ("never", "auto"))
-    assert compile_agent(compiled) is None
+    eager, compiled = (Learner(build(config(compile=mode), SPACES)) for mode in ("never", "auto"))
+    assert compile_steps(compiled) is None
     for index in range(5):
-        left, right = (agent.update(discrete_batch(index)) for agent in (eager, compiled))
-        torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-5)
+        left, right = (learner.update(discrete_batch(index)).metrics for learner in (eager, compiled))
+        assert left == pytest.approx(right, rel=1e-4, abs=1e-5)
     obs = np.ones((1, 3), np.float32)
-    assert equal(*(torch.from_numpy(agent.act(obs, deterministic=True)) for agent in (eager, compiled)))
+    assert equal(*(torch.from_numpy(learner.agent.act(obs, deterministic=True)) for learner in (eager, compiled)))
 
 
 class Arms(World):

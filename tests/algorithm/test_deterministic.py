@@ -7,6 +7,7 @@ import rucksac
 from rucksac.algorithm.deterministic import Deterministic
 from rucksac.building import build
 from rucksac.errors import UsageError
+from rucksac.learner import Learner
 from tests.algorithm.test_update import SPACES, batch, config, equal
 from tests.training.test_loop import SMALL
 
@@ -44,15 +45,16 @@ def test_acting_uses_the_noise_of_exploration():
     mean = agent.act(obs.numpy(), deterministic=True)
     assert (agent.act(obs.numpy()) - mean).std() == pytest.approx(0.1, abs=0.01)
     noise = torch.randn(2_000, 2, generator=torch.Generator().manual_seed(0))
-    acted = agent.algorithm.act(agent.state.policy.value, obs, noise)
+    acted = agent.algorithm.act(agent.state.policy.parameters, obs, noise)
     torch.testing.assert_close(acted, torch.from_numpy(mean) + 0.1 * noise)
 
 
 def test_alpha_has_no_effect():
     agents = [build(config(deterministic_policy=True, alpha=alpha), SPACES) for alpha in (0.01, 5.0, "learned")]
+    learners = [Learner(agent) for agent in agents]
     for index in range(3):
-        metrics = [agent.update(batch(index)) for agent in agents]
-        assert metrics[0][4] == 0.0  # entropy
+        metrics = [learner.update(batch(index)).metrics for learner in learners]
+        assert metrics[0]["entropy"] == 0.0
     for agent in agents[1:]:
         assert equal(agents[0].state._replace(temperature=()), agent.state._replace(temperature=()))
     assert agents[2].alpha == 1.0

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from rucksac.algorithm.initialisation import initialise
-from rucksac.algorithm.networks import MLP, Critics
+from rucksac.algorithm.architecture import Architecture
+from rucksac.algorithm.networks import MLP, PairMLP
 from rucksac.algorithm.policies import LOG_STD_MAX, LOG_STD_MIN, SquashedGaussian
 
 
@@ -13,8 +13,7 @@ def seeded(number=0):
 
 
 def test_stacked_critics_equal_separate_networks():
-    critics = Critics(3, 2, (16, 8), "tanh", 4)
-    initialise(critics, "default", seeded())
+    critics = PairMLP(Architecture((5, 16, 8, 1), 4, "tanh"), seeded())
     obs, action = torch.randn(5, 3, generator=seeded(1)), torch.randn(5, 2, generator=seeded(2))
     together = critics(obs, action)
     assert together.shape == (4, 5)
@@ -27,15 +26,13 @@ def test_stacked_critics_equal_separate_networks():
 
 
 def test_critics_start_different_from_each_other():
-    critics = Critics(3, 2, (16,), "relu", 2)
-    initialise(critics, "default", seeded())
+    critics = PairMLP(Architecture((5, 16, 1), 2), seeded())
     answers = critics(torch.ones(1, 3), torch.ones(1, 2))
     assert answers[0].item() != answers[1].item()
 
 
 def test_default_initialisation_is_that_of_linear_layers():
-    network = MLP(400, (300,), 10)
-    initialise(network, "default", seeded())
+    network = MLP(Architecture((400, 300, 10)), seeded())
     for layer, inputs in zip(network.layers, (400, 300), strict=True):
         bound = 1 / math.sqrt(inputs)
         for tensor in (layer.weight, layer.bias):
@@ -44,8 +41,7 @@ def test_default_initialisation_is_that_of_linear_layers():
 
 
 def test_orthogonal_initialisation_keeps_lengths_up_to_the_root_of_two_and_has_zero_biases():
-    network = MLP(6, (6,), 6, copies=2)
-    initialise(network, "orthogonal", seeded())
+    network = MLP(Architecture((6, 6, 6), 2, initialisation="orthogonal"), seeded())
     for layer in network.layers:
         assert not layer.bias.any()
         for matrix in layer.weight.detach():
@@ -54,8 +50,7 @@ def test_orthogonal_initialisation_keeps_lengths_up_to_the_root_of_two_and_has_z
 
 
 def test_xavier_initialisation_has_its_bound_and_zero_biases():
-    network = MLP(30, (50,), 20, copies=2)
-    initialise(network, "xavier", seeded())
+    network = MLP(Architecture((30, 50, 20), 2, initialisation="xavier"), seeded())
     assert network.layers[0].weight.abs().max().item() == pytest.approx(math.sqrt(6 / 80), rel=0.01)
     assert all((layer.bias == 0).all() for layer in network.layers)
 
@@ -78,9 +73,7 @@ def test_log_std_is_bounded_and_the_mean_action_ignores_it():
 
 
 def test_bf16_rounds_the_products_between_hidden_layers_and_nothing_else():
-    network = MLP(30, (20, 10), 4)
-    initialise(network, "default", seeded())
-    network.layers[1].product = torch.bfloat16
+    network = MLP(Architecture((30, 20, 10, 4), precision="bf16"), seeded())
     x = torch.randn(5, 30, generator=seeded(1))
     first, second, last = network.layers
     hidden = torch.relu(x @ first.weight + first.bias)

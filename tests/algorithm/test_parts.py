@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import math
 
 import gymnasium
 import pytest
@@ -9,13 +10,15 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.flop_counter import FlopCounterMode
 
-from rucksac.algorithm.cost import multiply_adds, networks
+from rucksac.algorithm.architecture import architectures, multiply_adds
+from rucksac.algorithm.critics import Critic
 from rucksac.algorithm.recipes import RECIPES
-from rucksac.algorithm.update import METRICS, SAC
+from rucksac.algorithm.update import SAC
 from rucksac.building import build
 from rucksac.environments.opening import lanes_of
 from rucksac.errors import UsageError
-from tests.algorithm.test_update import ROWS, SPACES, batch, config, equal, noise, scales
+from rucksac.learner import Learner
+from tests.algorithm.test_update import ROWS, SPACES, batch, config, draws, equal, learner, scalars
 
 TD3 = {"deterministic_policy": True, "target_policy": True, "policy_q": "first", "target_noise": 0.2, "noise_clip": 0.3}
 
@@ -32,20 +35,20 @@ def rows_for(spaces):
 
 
 def test_a_delayed_policy_moves_at_its_own_steps_only():
-    agent = build(config(policy_delay=3, policy_lr=2e-3, lr=1e-3), SPACES)
+    learns = learner(policy_delay=3, policy_lr=2e-3, lr=1e-3)
     moved = []
     for index in range(9):
-        before = copy.deepcopy(agent.state)
-        metrics = dict(zip(METRICS, agent.update(batch(index)).tolist(), strict=True))
-        moved.append([not equal(before[part], agent.state[part]) for part in (0, 1, 3)])
-        assert (metrics["policy_loss"] != 0.0) == (metrics["entropy"] != 0.0) == (index % 3 == 2)
+        before = copy.deepcopy(learns.agent.state)
+        metrics = learns.update(batch(index)).metrics
+        moved.append([not equal(before[part], learns.agent.state[part]) for part in (0, 1, 3)])
+        assert ("policy_loss" in metrics) == ("entropy" in metrics) == (index % 3 == 2)
     assert moved == [[False, True, False], [False, True, False], [True, True, True]] * 3
 
 
 def test_a_step_that_leaves_the_policy_alone_does_all_else_alike():
     agent = build(config(**TD3), SPACES)
-    whole, _ = agent.algorithm.step(agent.state, batch(), noise(), scales())
-    part, _ = agent.algorithm.step(agent.state, batch(), noise(), scales(), improve=False)
+    whole, _ = agent.algorithm.step(agent.state, batch(), draws(), scalars())
+    part, _ = agent.algorithm.step(agent.state, batch(), draws(), scalars(), improve=False)
     assert equal(whole.critic, part.critic)
     assert equal(whole.target["critic"], part.target["critic"])
     assert equal(part.policy, agent.state.policy)
@@ -94,13 +97,14 @@ def test_every_pair_of_parts_trains_for_three_steps_or_is_refused_with_a_sentenc
                 build(config(**settings), spaces)
             continue
         agent = build(config(hidden=(4,), **settings), spaces)
+        learns = Learner(agent)
         first = copy.deepcopy(agent.state)
         for _ in range(3):
-            assert agent.update(rows).isfinite().all(), settings
+            assert all(map(math.isfinite, learns.update(rows).metrics.values())), settings
         assert agent.grad_steps == 3
-        assert not equal(first.critic.value, agent.state.critic.value), settings
-        assert not equal(first.policy.value, agent.state.policy.value), settings
-        assert (not agent.state.value.value) == (not settings.get("value_network")), settings
+        assert not equal(first.critic.parameters, agent.state.critic.parameters), settings
+        assert not equal(first.policy.parameters, agent.state.policy.parameters), settings
+        assert (not agent.state.state_value.parameters) == (not settings.get("value_network")), settings
         assert not equal(first.target, agent.state.target), settings
         trained += 1
     assert trained == len(PAIRS) - sum(bool(refusal(settings, discrete)) for settings in PAIRS) > 50
@@ -115,16 +119,17 @@ def test_products_in_a_step_are_those_that_its_parts_need_and_the_cost_says(sett
     obs, actions = spaces.obs_size, spaces.action_size
     chosen, rows = config(**settings), rows_for(spaces)
     agent = build(chosen, spaces)
+    learns = Learner(agent)
     counted = []
     for improve in (True, False):
         with FlopCounterMode(display=False) as counter:
-            agent.step_in_place(*agent.step_arguments(rows), improve=improve)
+            learns.step_in_place(*learns.arguments(rows), improve=improve)
         counted.append(counter.get_total_flops() / 2)
     mean = (counted[0] + (chosen.policy_delay - 1) * counted[1]) / chosen.policy_delay
-    described = networks(chosen, obs, actions, discrete)
+    described = architectures(chosen, obs, actions, discrete)
     assert multiply_adds(chosen, obs, actions, discrete) == pytest.approx(mean + described["policy"].weights)
     for name, network in described.items():
-        weights = (tensor for key, tensor in getattr(agent.state, name).value.items() if key.endswith("weight"))
+        weights = (tensor for key, tensor in getattr(agent.state, name).parameters.items() if key.endswith("weight"))
         assert sum(tensor.numel() for tensor in weights) == network.weights
 
 
@@ -132,16 +137,18 @@ def test_parts_that_are_not_used_leave_nothing_in_the_graph_of_the_default_step(
     def graph(algorithm):
         agent = build(RECIPES["sac"].config, SPACES)
         agent.algorithm = algorithm or agent.algorithm
-        rows = batch(rows=agent.config.batch_size)
-        return make_fx(agent.step_in_place)(*(tensor.clone() for tensor in agent.step_arguments(rows)))
+        learns, rows = Learner(agent), batch(rows=agent.config.batch_size)
+        return make_fx(learns.step_in_place)(*(tensor.clone() for tensor in learns.arguments(rows)))
 
     parts = build(RECIPES["sac"].config, SPACES).algorithm
     default = graph(None)
-    assert default.code == graph(SAC(parts.policy, parts.critic, parts.target_entropy)).code
+    assert (
+        default.code
+        == graph(SAC(parts.policy, Critic(parts.critic.network), parts.optimisers, parts.target_entropy)).code
+    )
     inputs = [node for node in default.graph.nodes if node.op == "placeholder"]
     layers = 6
-    assert (
-        len(inputs) == 3 * layers + 3 * layers + layers + 3 + 5 + 1 + 6
-    )  # networks, copy, alpha, batch, noise, scales
+    # networks with moments, copy, alpha with moments; batch, noise, numbers that change
+    assert len(inputs) == 3 * layers + 3 * layers + layers + 3 + 5 + 2 + 9
     products = [node for node in default.graph.nodes if "mm" in str(node.target)]
     assert len(products) == 3 * 3 + (3 + 5) + (3 + 5 + 3)  # next value, critics, policy and critics before it

@@ -15,10 +15,11 @@ from rucksac.algorithm.update import Batch
 from rucksac.building import build
 from rucksac.environments.choices import Choices
 from rucksac.environments.opening import lanes_of
+from rucksac.learner import Learner
 from tests.algorithm.test_update import SPACES, config
 
 STEPS, ROWS = 50, 7
-PARTS = ("policy", "critic", "value")
+PARTS = ("policy", "critic", "state_value")
 
 
 class Reference:
@@ -27,7 +28,7 @@ class Reference:
     def __init__(self, agent):
         self.config, parts, state = agent.config, agent.algorithm, agent.state
         self.target_entropy, self.discrete = parts.target_entropy, isinstance(agent.spaces.actions, Choices)
-        networks = {"policy": parts.policy, "critic": parts.critic, "value": parts.value and parts.value.network}
+        networks = {"policy": parts.policy, "critic": parts.critic.network, "state_value": parts.state_value}
         self.networks = {name: copy.deepcopy(each).requires_grad_(True) for name, each in networks.items() if each}
         self.slow = {name: copy.deepcopy(self.networks[name]) for name in state.target}
         self.log_alpha = torch.tensor(agent.alpha).log().requires_grad_(True)
@@ -71,10 +72,10 @@ class Reference:
             judge = self.slow.get("policy", policy), self.slow.get("critic", critic)
             obs = batch.obs if value else batch.next_obs
             soft, _ = self.soft_value(*judge, obs, noise[0], config.target_noise, smallest, alpha * to_come)
-            next_value = self.slow["value"](batch.next_obs).squeeze(-1) if value else soft
+            next_value = self.slow["state_value"](batch.next_obs).squeeze(-1) if value else soft
             target = batch.reward + batch.discount * next_value
         if value:
-            self.descend("value", ((value(batch.obs).squeeze(-1) - soft) ** 2).mean() / 2)
+            self.descend("state_value", ((value(batch.obs).squeeze(-1) - soft) ** 2).mean() / 2)
         answers = (critic(batch.obs) * batch.action).sum(-1) if self.discrete else critic(batch.obs, batch.action)
         self.descend("critic", sum(((q - target) ** 2).mean() / 2 for q in answers))
         if self.steps % config.policy_delay == 0:
@@ -132,17 +133,18 @@ def test_the_step_equals_the_textbook(kind):
     discrete = settings.pop("discrete", False)
     spaces = lanes_of(config(), gymnasium.make("CartPole-v1")).spaces if discrete else SPACES
     agent = build(config(batch_size=ROWS, **{"lr": 1e-3, **settings}), spaces)
-    agent._scales = agent._scales.astype(np.float64)  # the rest follows PyTorch's default type
-    agent._scalars = list(torch.from_numpy(agent._scales).unbind())
+    learner = Learner(agent)
+    exact = np.zeros_like(learner._scalars, np.float64)  # the rest follows PyTorch's default type
+    learner._scalars, learner._inputs[2:] = exact, torch.from_numpy(exact).unbind()
     reference = Reference(agent)
     for batch in batches(spaces, STEPS):
-        agent.update(batch)
-        reference.update(batch, torch.from_numpy(agent._noise).double())
+        learner.update(batch)
+        reference.update(batch, [torch.from_numpy(each).double() for each in learner._draws.values()])
     for name, network in reference.networks.items():
-        assert_same(getattr(agent.state, name).value, network)
+        assert_same(getattr(agent.state, name).parameters, network)
     for name, network in reference.slow.items():
         assert_same(agent.state.target[name], network)
-    torch.testing.assert_close(agent.state.temperature.value["log_alpha"], reference.log_alpha.detach())
+    torch.testing.assert_close(agent.state.temperature.parameters["log_alpha"], reference.log_alpha.detach())
 
 
 def assert_same(learned, network):

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from rucksac.algorithm.policies import Candidates, Critic
+from rucksac.algorithm.policies import Candidates
 
 SHARE_OF_HIGHEST_ENTROPY = 0.8  # the paper has 0.98 (Sec. 5); docs/adr/0010-discrete-actions.md says why not here
 
@@ -42,13 +42,3 @@ class Categorical:
         uniform = torch.special.ndtr(noise.double()).clamp(1e-300, 1.0 - 1e-16)
         choice = (output - (-uniform.log()).log()).argmax(-1, keepdim=True)
         return (torch.arange(output.shape[-1], device=output.device) == choice).to(output.dtype)
-
-    @staticmethod
-    def value_of_candidates(critic: Critic, obs: Tensor, candidates: Candidates) -> Tensor:  # noqa: ARG004
-        """Return what N critics (B, O) -> (N, B, A) say of every action, (N, B, K)."""
-        return critic(obs)
-
-    @staticmethod
-    def value_of_taken(critic: Critic, obs: Tensor, action: Tensor) -> Tensor:
-        """Return what the N critics say of the actions taken, one-hot (B, A) -> (N, B)."""
-        return (critic(obs) * action).sum(-1)

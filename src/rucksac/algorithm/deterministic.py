@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rucksac.algorithm.policies import Candidates, SquashedGaussian
+from rucksac.algorithm.policies import Candidates
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,3 @@ class Deterministic:
         if self.noise == 0.0:
             return output.tanh()
         return (output.tanh() + (self.noise * noise).clamp(-self.clip, self.clip)).clamp(-1.0, 1.0)
-
-    value_of_candidates = staticmethod(SquashedGaussian.value_of_candidates)
-    value_of_taken = staticmethod(SquashedGaussian.value_of_taken)

@@ -95,13 +95,13 @@ def log_temperature_loss(log_alpha: Tensor, policy_entropy: Tensor, target_entro
     return log_alpha * (policy_entropy - target_entropy)
 
 
-def pessimistic(q: Tensor) -> Tensor:
+def smallest(q: Tensor) -> Tensor:
     """Return the smallest answer of the N critics: (N, B, ...) -> (B, ...) ([1] Sec. 4.2, after arXiv 1802.09477)."""
     return q.amin(0)
 
 
 def first(q: Tensor) -> Tensor:
-    """Return the first critic's answer: (N, B, K) -> (B, K) (arXiv 1802.09477, Alg. 1)."""
+    """Return the first critic's answer: (N, B, ...) -> (B, ...) (arXiv 1802.09477, Alg. 1)."""
     return q[0]
 
 
@@ -110,25 +110,23 @@ def polyak(target: Tensor, online: Tensor, tau: Tensor) -> Tensor:
     return torch.lerp(target, online, tau)
 
 
-def adam(
-    value: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, step_size: Tensor, epsilon: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return value and both moments after one Adam step (arXiv 1412.6980, Alg. 1 in the order of its Sec. 2).
+def moments(gradient: Tensor, mean: Tensor, square: Tensor, beta_1: float, beta_2: float) -> tuple[Tensor, Tensor]:
+    """Return Adam's running means of the gradient and of its square, any shape (arXiv 1412.6980, Alg. 1)."""
+    return beta_1 * mean + (1.0 - beta_1) * gradient, beta_2 * square + (1.0 - beta_2) * gradient.square()
 
-    `step_size` and `epsilon` come from `adam_scales`, which holds the bias corrections.
+
+def adam(mean: Tensor, square: Tensor, step_size: Tensor, epsilon: Tensor) -> Tensor:
+    """Return Adam's change of a parameter (arXiv 1412.6980, Alg. 1 in the order of its Sec. 2).
+
+    `step_size` and `epsilon`, shape (), come from `adam_scalars`, which holds the bias corrections.
     """
-    mean = ADAM_BETA_1 * mean + (1.0 - ADAM_BETA_1) * gradient
-    square = ADAM_BETA_2 * square + (1.0 - ADAM_BETA_2) * gradient.square()
-    return value - step_size * mean / (square.sqrt() + epsilon), mean, square
+    return -(step_size * mean / (square.sqrt() + epsilon))
 
 
-ADAM_BETA_1, ADAM_BETA_2, ADAM_EPSILON = 0.9, 0.999, 1e-8
-
-
-def adam_scales(lr: float, step: int) -> tuple[float, float]:
-    """Return Adam's step size and epsilon at the `step`-th update (from 1), bias corrections folded in (Sec. 2)."""
-    root = math.sqrt(1.0 - ADAM_BETA_2**step)
-    return lr * root / (1.0 - ADAM_BETA_1**step), ADAM_EPSILON * root
+def adam_scalars(count: int, lr: float, beta_1: float, beta_2: float, epsilon: float) -> dict[str, float]:
+    """Return Adam's step size and epsilon at update number `count` (from 1), bias corrections folded in (Sec. 2)."""
+    root = math.sqrt(1.0 - beta_2**count)
+    return {"step_size": lr * root / (1.0 - beta_1**count), "epsilon": epsilon * root}
 
 
 def _ranks(**tensors: tuple[Tensor, int]) -> None:

@@ -1,14 +1,18 @@
-"""Multi-layer perceptrons, alone or N at once in stacked weights.
+"""Multi-layer perceptrons, alone or N at once in stacked weights, and how networks are called with given weights.
 
 O is the observation size, A the action size, N the number of critics, B the batch.
 """
 
-import itertools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
+from rucksac.algorithm.architecture import Architecture
+
+Weights = dict[str, Tensor]
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
     "tanh": torch.tanh,
@@ -24,13 +28,14 @@ class Dense(nn.Module):
     `product` is the type that x and W are rounded to for their product, None for the one they have.
     """
 
-    product: torch.dtype | None = None
-
-    def __init__(self, inputs: int, outputs: int, copies: int | None = None) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, copies: int | None = None, product: torch.dtype | None = None
+    ) -> None:
         super().__init__()
         stack = () if copies is None else (copies,)
         self.weight = nn.Parameter(torch.zeros(*stack, inputs, outputs))
         self.bias = nn.Parameter(torch.zeros(*stack, *(() if copies is None else (1,)), outputs))
+        self.product = product
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x W + b."""
@@ -41,15 +46,18 @@ class Dense(nn.Module):
 
 
 class MLP(nn.Module):
-    """Map (B, in) to (B, out), or to (N, B, out) when `copies` is N, through the given hidden layers."""
+    """Map (B, in) to (B, out), or to (N, B, out) for N copies; bf16 is for what lies between hidden layers."""
 
-    def __init__(
-        self, inputs: int, hidden: Sequence[int], outputs: int, activation: str = "relu", copies: int | None = None
-    ) -> None:
+    def __init__(self, architecture: Architecture, generator: torch.Generator) -> None:
         super().__init__()
-        sizes = [inputs, *hidden, outputs]
-        self.layers = nn.ModuleList(Dense(a, b, copies) for a, b in itertools.pairwise(sizes))
-        self.activation = ACTIVATIONS[activation]
+        between = range(1, len(architecture.shapes) - 1) if architecture.precision == "bf16" else ()
+        layers = [
+            Dense(inputs, outputs, architecture.copies, torch.bfloat16 if index in between else None)
+            for index, (inputs, outputs) in enumerate(architecture.shapes)
+        ]
+        for layer in layers:
+            initialise(layer, architecture.initialisation, generator)
+        self.layers, self.activation = nn.ModuleList(layers), ACTIVATIONS[architecture.activation]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the last layer's output; no activation follows it."""
@@ -59,13 +67,51 @@ class MLP(nn.Module):
         return last(x)
 
 
-class Critics(nn.Module):
-    """N independent action values in one batched network: (B, O), (B, A) -> (N, B)."""
+class PairMLP(nn.Module):
+    """One number for a state and an action, from N networks at once: (B, O), (B, A) -> (N, B)."""
 
-    def __init__(self, obs_size: int, action_size: int, hidden: Sequence[int], activation: str, critics: int) -> None:
+    def __init__(self, architecture: Architecture, generator: torch.Generator) -> None:
         super().__init__()
-        self.mlp = MLP(obs_size + action_size, hidden, 1, activation, copies=critics)
+        self.mlp = MLP(architecture, generator)
 
     def forward(self, obs: Tensor, action: Tensor) -> Tensor:
         """Return the N answers for each pair."""
         return self.mlp(torch.cat([obs, action], -1)).squeeze(-1)
+
+
+def initialise(layer: Dense, scheme: str, generator: torch.Generator) -> None:
+    """Fill a layer in place.
+
+    `default` is PyTorch's own for linear layers, uniform within 1/sqrt(inputs) for weights and biases. The others have
+    zero biases: `xavier` is Glorot's uniform, as in pranz24/pytorch-soft-actor-critic; `orthogonal` has orthonormal
+    rows or columns times sqrt(2), as in ikostrikov/jaxrl.
+    """
+    inputs, outputs = layer.weight.shape[-2:]
+    with torch.no_grad():
+        if scheme == "xavier":
+            bound = math.sqrt(6.0 / (inputs + outputs))
+            layer.weight.uniform_(-bound, bound, generator=generator)
+        elif scheme == "orthogonal":
+            for matrix in layer.weight.view(-1, inputs, outputs):
+                nn.init.orthogonal_(matrix, math.sqrt(2.0), generator=generator)
+        else:
+            bound = 1.0 / math.sqrt(inputs)
+            layer.weight.uniform_(-bound, bound, generator=generator)
+            layer.bias.uniform_(-bound, bound, generator=generator)
+
+
+def call(network: nn.Module, weights: Weights, *inputs: Tensor, learning: bool = False) -> Tensor:
+    """Return the network's output with these weights in place of its own.
+
+    While `learning` it is in training mode, in which its layers may change their statistics in `weights` in place.
+    """
+    if network.training != learning:
+        network.train(learning)
+    return functional_call(network, weights, inputs)
+
+
+def weights_of(network: nn.Module | None) -> tuple[Weights, Weights]:
+    """Return the network's parameters and its statistics (buffers), by name; no network has none."""
+    if network is None:
+        return {}, {}
+    return {name: each.detach() for name, each in network.named_parameters()}, dict(network.named_buffers())

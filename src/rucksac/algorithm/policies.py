@@ -1,11 +1,7 @@
-"""How a network's output becomes actions: K weighted candidates per state with their log-probabilities.
-
-A policy also knows how the critics judge its candidates, so that the step is the same lines for all of them.
-"""
+"""How a network's output becomes actions: K weighted candidates per state with their log-probabilities."""
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -13,7 +9,6 @@ from torch import Tensor
 from rucksac.algorithm import equations
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
-Critic = Callable[..., Tensor]
 
 
 class Candidates(NamedTuple):
@@ -22,6 +17,22 @@ class Candidates(NamedTuple):
     action: Tensor | None  # (B, A) for K = 1; None where the candidates are simply all K actions
     log_prob: Tensor  # (B, K), nats
     weight: Tensor  # (B, K), sums to 1 over K
+
+
+class Distribution(Protocol):
+    """What a policy's network output means."""
+
+    def outputs(self, action_size: int) -> int:
+        """Return how many numbers the network must produce per state."""
+
+    def entropies(self, action_size: int) -> tuple[float, float, float]:
+        """Return lowest, usual target and highest entropy, in nats."""
+
+    def candidates(self, output: Tensor, noise: Tensor) -> Candidates:
+        """Return the candidates in each state; output (B, outputs), noise (B, A) standard normal."""
+
+    def sample(self, output: Tensor, noise: Tensor) -> Tensor:
+        """Return one action per state, (B, A); noise of zeros gives the deterministic ones."""
 
 
 class SquashedGaussian:
@@ -51,16 +62,6 @@ class SquashedGaussian:
     def sample(output: Tensor, noise: Tensor) -> Tensor:
         """Return the sampled actions alone, (B, A); noise of zeros gives the deterministic ones, tanh(mean)."""
         return SquashedGaussian._sample(output, noise)[0]
-
-    @staticmethod
-    def value_of_candidates(critic: Critic, obs: Tensor, candidates: Candidates) -> Tensor:
-        """Return what N critics (B, O), (B, A) -> (N, B) say of every candidate, (N, B, K)."""
-        return critic(obs, candidates.action).unsqueeze(-1)
-
-    @staticmethod
-    def value_of_taken(critic: Critic, obs: Tensor, action: Tensor) -> Tensor:
-        """Return what the N critics say of the actions taken, (B, A) -> (N, B)."""
-        return critic(obs, action)
 
     @staticmethod
     def _sample(output: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,24 +5,24 @@ taken with respect to the values handed in, so no part can leave a trace in anot
 into the memory of the old one, which makes the same lines an in-place step that compiles to a single graph.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value
+from torch.func import grad_and_value
 from torch.utils import _pytree as pytree
 
 from rucksac.algorithm import equations
-from rucksac.algorithm.categorical import Categorical
-from rucksac.algorithm.deterministic import Deterministic
-from rucksac.algorithm.policies import Candidates, Critic, SquashedGaussian
-from rucksac.algorithm.state_value import StateValue
+from rucksac.algorithm.critics import Critic
+from rucksac.algorithm.networks import Weights, call, weights_of
+from rucksac.algorithm.optimisers import Moments, Optimiser
+from rucksac.algorithm.policies import Candidates, Distribution, SquashedGaussian
 
-Parameters = dict[str, Tensor]
-Distribution = type[SquashedGaussian] | type[Categorical] | Deterministic
-METRICS = ("critic_loss", "policy_loss", "temperature_loss", "alpha", "entropy", "q", "target_q")
+Scalars = dict[str, dict[str, Tensor]]
+Draws = dict[str, Tensor]
+Metrics = dict[str, Tensor]
 
 
 class Batch(NamedTuple):
@@ -35,51 +35,43 @@ class Batch(NamedTuple):
     next_obs: Tensor
 
 
-class Scales(NamedTuple):
-    """The scalars of one step, each shape (): Adam's step sizes, its epsilon by two clocks, and the target's weight."""
+class Trained(NamedTuple):
+    """One network under optimisation: what gradients move, what its layers keep count of, and the optimiser's state."""
 
-    policy: Tensor
-    critic: Tensor
-    temperature: Tensor
-    critic_epsilon: Tensor
-    policy_epsilon: Tensor
-    tau: Tensor
+    parameters: Weights
+    statistics: Weights
+    moments: Moments
 
-
-class Learner(NamedTuple):
-    """One set of parameters under optimisation: its values and Adam's two moments, alike in shape."""
-
-    value: Parameters
-    mean: Parameters
-    square: Parameters
-
-    @classmethod
-    def start(cls, value: Parameters) -> "Learner":
-        """Return a learner with zero moments."""
-        return cls(value, *({name: torch.zeros_like(tensor) for name, tensor in value.items()} for _ in range(2)))
-
-    def descend(self, gradient: Parameters, step_size: Tensor, epsilon: Tensor) -> "Learner":
-        """Return the learner after one Adam step."""
-        moved = {
-            name: equations.adam(value, gradient[name], self.mean[name], self.square[name], step_size, epsilon)
-            for name, value in self.value.items()
-        }
-        return Learner(*({name: triple[part] for name, triple in moved.items()} for part in range(3)))
+    @property
+    def weights(self) -> Weights:
+        """Return all that the network computes with."""
+        return self.parameters | self.statistics
 
 
 class State(NamedTuple):
     """All that learning changes. The temperature is alpha = exp(log_alpha), here and everywhere."""
 
-    policy: Learner
-    critic: Learner
-    target: dict[str, Parameters]  # slow copies, by the name of the network
-    temperature: Learner
-    value: Learner  # empty where there is no state-value network
+    policy: Trained
+    critic: Trained
+    state_value: Trained  # empty where there is no such network
+    temperature: Trained
+    target: dict[str, Weights]  # slow copies, by the name of the network
 
     @property
     def alpha(self) -> Tensor:
         """Return the temperature, shape ()."""
-        return self.temperature.value["log_alpha"].exp()
+        return self.temperature.parameters["log_alpha"].exp()
+
+    def slow(self, name: str) -> Weights:
+        """Return the network's slow copy, or the network itself where it has none."""
+        return self.target[name] if name in self.target else getattr(self, name).weights
+
+
+class Report(NamedTuple):
+    """What one gradient step tells: metrics by name, shape (), and the TD error of each transition, (B,)."""
+
+    metrics: Metrics
+    td_error: Tensor
 
 
 @dataclass(frozen=True)
@@ -90,98 +82,175 @@ class SAC:
     """
 
     policy: nn.Module  # (B, O) -> what the distributions need
-    critic: nn.Module  # as the distributions ask it
+    critic: Critic
+    optimisers: Mapping[str, Optimiser]  # of policy, critic, state_value and temperature
     target_entropy: float | None
     acting: Distribution = SquashedGaussian
     evaluation: Distribution = SquashedGaussian
     improvement: Distribution = SquashedGaussian
-    value: StateValue | None = None
+    state_value: nn.Module | None = None  # (B, O) -> (B, 1), answers for the next states ([1] Sec. 4.2)
     targets: tuple[str, ...] = ("critic",)  # the networks with a slow copy, which then answers for the next states
-    policy_q: Callable[[Tensor], Tensor] = equations.pessimistic  # how N critics become the one that the policy climbs
+    tau: float = 0.005  # weight of the networks in each update of their slow copies
+    target_every: int = 1  # gradient steps between these
+    policy_delay: int = 1  # gradient steps for each that also improves policy and temperature
     temperature_loss: Callable[[Tensor, Tensor, float], Tensor] = equations.temperature_loss
     entropy_to_come: bool = True  # counts where states are valued ([1] Eq. 3); not so in SACLite (arXiv 2201.12434)
 
     def start(self, alpha: float) -> State:
         """Return the state before the first step: the networks' own parameters, and copies of them as targets."""
-        networks = {"policy": self.policy, "critic": self.critic, "value": self.value.network if self.value else None}
-        start = {name: Learner.start(_parameters(network)) for name, network in networks.items()}
-        target = {name: {key: tensor.clone() for key, tensor in start[name].value.items()} for name in self.targets}
-        temperature = Learner.start({"log_alpha": torch.tensor(alpha).log()})
-        return State(start["policy"], start["critic"], target, temperature, start["value"])
+        networks = {"policy": self.policy, "critic": self.critic.network, "state_value": self.state_value}
+        weights = {name: weights_of(network) for name, network in networks.items()}
+        weights["temperature"] = {"log_alpha": torch.tensor(alpha).log()}, {}
+        trained = {
+            name: Trained(parameters, statistics, self.optimisers[name].init(parameters))
+            for name, (parameters, statistics) in weights.items()
+        }
+        target = {name: {key: each.clone() for key, each in trained[name].weights.items()} for name in self.targets}
+        return State(**trained, target=target)
 
-    def act(self, policy: Parameters, obs: Tensor, noise: Tensor) -> Tensor:
+    def noise(self, rows: int, action_size: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the standard normal noise that `step` draws on, by name."""
+        return {"evaluation": (rows, action_size), "improvement": (rows, action_size)}
+
+    def improves(self, count: int) -> bool:
+        """Return whether gradient step number `count`, from 1, also improves policy and temperature."""
+        return count % self.policy_delay == 0
+
+    def scalars(self, count: int) -> dict[str, dict[str, float]]:
+        """Return the numbers that change from one gradient step to the next, for number `count` (from 1)."""
+        counts = dict.fromkeys(("critic", "state_value"), count)
+        counts |= {name: max(1, count // self.policy_delay) for name in ("policy", "temperature")}
+        scalars = {name: self.optimisers[name].scalars(own) for name, own in counts.items()}
+        return scalars | {"target": {"tau": self.tau if count % self.target_every == 0 else 0.0}}
+
+    def metrics(self, improve: bool = True) -> tuple[str, ...]:
+        """Return the names of the metrics that a step with or without `improve` reports."""
+        of_policy = ("policy_loss", "temperature_loss", "alpha", "entropy") if improve else ("alpha",)
+        return ("critic_loss", *of_policy, *self.critic.returns.metrics)
+
+    def act(self, weights: Weights, obs: Tensor, noise: Tensor) -> Tensor:
         """Return one action in [-1, 1] per observation (B, O), shape (B, A); noise (B, A) of zeros gives the mean."""
-        return self.acting.sample(functional_call(self.policy, policy, (obs,)), noise)
+        return self.acting.sample(call(self.policy, weights, obs), noise)
 
     def step(
-        self, state: State, batch: Batch, noise: Tensor, scales: Scales, improve: bool = True
-    ) -> tuple[State, Tensor]:
-        """Return the state after one gradient step and the metrics named in `METRICS`, shape (7,).
+        self, state: State, batch: Batch, draws: Draws, scalars: Scalars, improve: bool = True
+    ) -> tuple[State, Report]:
+        """Return the state after one gradient step, and what it tells.
 
-        `noise` is standard normal, (2, B, A): for valuing states and for improving the policy. Without `improve`
-        policy and temperature stay as they are.
+        Without `improve` policy and temperature stay as they are.
         """
         alpha = state.alpha
-        slow = {"policy": state.policy.value, "critic": state.critic.value} | state.target
-        if self.value is None:
-            value = state.value
-            next_value = self._soft_value(slow["policy"], slow["critic"], batch.next_obs, noise[0], alpha)
-        else:
-            expected = self._soft_value(slow["policy"], slow["critic"], batch.obs, noise[0], alpha)
-            gradient = self.value.gradient(state.value.value, batch.obs, expected)
-            value = state.value.descend(gradient, scales.critic, scales.critic_epsilon)
-            next_value = self.value(slow["value"], batch.next_obs)
-        target_q = equations.td_target(batch.reward, batch.discount, next_value)
-
-        def critic_loss(critic: Parameters) -> tuple[Tensor, Tensor]:
-            answers = self.improvement.value_of_taken(self._critics(critic), batch.obs, batch.action)
-            return equations.critic_loss(answers, target_q), answers.mean()
-
-        gradient, (critic_loss_now, q_mean) = grad_and_value(critic_loss, has_aux=True)(state.critic.value)
-        critic = state.critic.descend(gradient, scales.critic, scales.critic_epsilon)
-
-        policy, policy_loss_now, entropy = state.policy, torch.zeros_like(alpha), torch.zeros_like(alpha)
+        state, target = self._target(state, batch, draws, scalars)
+        state, td_error, metrics = self._learn_critic(state, batch, target, scalars)
+        metrics["alpha"] = alpha
         if improve:
+            state, metrics["policy_loss"], metrics["entropy"] = self._improve_policy(state, batch, draws, scalars)
+            state, metrics["temperature_loss"] = self._adjust_temperature(state, metrics["entropy"], scalars)
+        return self._follow(state, scalars), Report(metrics, td_error)
 
-            def policy_loss(policy: Parameters) -> tuple[Tensor, Tensor]:
-                answers, now = self._judged(self.improvement, policy, critic.value, batch.obs, noise[1])
-                loss = equations.policy_loss(self.policy_q(answers), now.log_prob, now.weight, alpha)
-                return loss, equations.entropy(now.log_prob, now.weight)
+    def _target(self, state: State, batch: Batch, draws: Draws, scalars: Scalars) -> tuple[State, Tensor]:
+        """Return what the critics learn, (B, ...), and the state in which states are valued for it."""
+        if self.state_value is not None:
+            return self._target_by_state_value(self.state_value, state, batch, draws, scalars)
+        answers, candidates = self._answers_to_come(state, batch.next_obs, draws)
+        target = self.critic.returns.target(
+            answers, candidates, self._bonus(state), batch.reward, batch.discount, self.critic.for_target
+        )
+        return state, target
 
-            gradient, (policy_loss_now, entropy) = grad_and_value(policy_loss, has_aux=True)(state.policy.value)
-            policy = state.policy.descend(gradient, scales.policy, scales.policy_epsilon)
+    def _target_by_state_value(
+        self, network: nn.Module, state: State, batch: Batch, draws: Draws, scalars: Scalars
+    ) -> tuple[State, Tensor]:
+        """Return the same from a network for the values of states, which learns from the critics ([1] Eq. 5 to 8)."""
+        answers, candidates = self._answers_to_come(state, batch.obs, draws)
+        q = self.critic.for_target(self.critic.returns.expected(answers))
+        soft_value = equations.soft_value(q, candidates.log_prob, candidates.weight, self._bonus(state))
 
-        temperature, temperature_loss_now = state.temperature, torch.zeros_like(alpha)
-        if improve and (target_entropy := self.target_entropy) is not None:
+        def loss(weights: Weights) -> tuple[Tensor, tuple[()]]:
+            value = call(network, weights, batch.obs, learning=True).squeeze(-1)
+            return equations.value_loss(value, soft_value), ()
 
-            def temperature_loss(temperature: Parameters) -> Tensor:
-                return self.temperature_loss(temperature["log_alpha"], entropy, target_entropy)
+        next_value = call(network, state.slow("state_value"), batch.next_obs).squeeze(-1)
+        state, _, _ = self._descend("state_value", state, loss, scalars)
+        return state, equations.td_target(batch.reward, batch.discount, next_value)
 
-            gradient, temperature_loss_now = grad_and_value(temperature_loss)(state.temperature.value)
-            temperature = state.temperature.descend(gradient, scales.temperature, scales.policy_epsilon)
+    def _answers_to_come(self, state: State, obs: Tensor, draws: Draws) -> tuple[Tensor, Candidates]:
+        """Return the critics' answers (N, B, K, ...) to what the policy would do, and its candidates."""
+        output = call(self.policy, state.slow("policy"), obs)
+        candidates = self.evaluation.candidates(output, draws["evaluation"])
+        return self.critic.of_candidates(state.slow("critic"), obs, candidates), candidates
 
-        online = {"policy": policy.value, "critic": critic.value, "value": value.value}
-        target = {
-            name: {key: equations.polyak(old, online[name][key], scales.tau) for key, old in copy.items()}
-            for name, copy in state.target.items()
-        }
-        metrics = (critic_loss_now, policy_loss_now, temperature_loss_now, alpha, entropy, q_mean, target_q.mean())
-        return State(policy, critic, target, temperature, value), torch.stack(metrics)
+    def _bonus(self, state: State) -> Tensor:
+        """Return what an unlikely action adds to the value of a state, reward units per nat, shape ()."""
+        return state.alpha if self.entropy_to_come else torch.zeros_like(state.alpha)
 
-    def _soft_value(self, policy: Parameters, critic: Parameters, obs: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
-        answers, now = self._judged(self.evaluation, policy, critic, obs, noise)
-        bonus = alpha if self.entropy_to_come else torch.zeros_like(alpha)
-        return equations.soft_value(equations.pessimistic(answers), now.log_prob, now.weight, bonus)
+    def _learn_critic(
+        self, state: State, batch: Batch, target: Tensor, scalars: Scalars
+    ) -> tuple[State, Tensor, Metrics]:
+        """Return the state with critics closer to the target, the TD errors before that, and metrics."""
 
-    def _judged(
-        self, how: Distribution, policy: Parameters, critic: Parameters, obs: Tensor, noise: Tensor
-    ) -> tuple[Tensor, Candidates]:
-        """Return the N critics' answers (N, B, K) to the policy's candidates, and these."""
-        candidates = how.candidates(functional_call(self.policy, policy, (obs,)), noise)
-        return how.value_of_candidates(self._critics(critic), obs, candidates), candidates
+        def loss(weights: Weights) -> tuple[Tensor, tuple[Tensor, Metrics]]:
+            answers = self.critic.of_taken(weights, batch.obs, batch.action)
+            return self.critic.returns.loss(answers, target), self.critic.returns.report(answers, target)
 
-    def _critics(self, parameters: Parameters) -> Critic:
-        return lambda *inputs: functional_call(self.critic, parameters, inputs)
+        state, critic_loss, (td_error, metrics) = self._descend("critic", state, loss, scalars)
+        return state, td_error, {"critic_loss": critic_loss, **metrics}
+
+    def _improve_policy(
+        self, state: State, batch: Batch, draws: Draws, scalars: Scalars
+    ) -> tuple[State, Tensor, Tensor]:
+        """Return the state with a better policy, its loss and the entropy before that."""
+        alpha, critic = state.alpha, state.critic.weights
+
+        def loss(weights: Weights) -> tuple[Tensor, Tensor]:
+            output = call(self.policy, weights, batch.obs, learning=True)
+            candidates = self.improvement.candidates(output, draws["improvement"])
+            answers = self.critic.of_candidates(critic, batch.obs, candidates)
+            q = self.critic.for_policy(self.critic.returns.expected(answers))
+            entropy = equations.entropy(candidates.log_prob, candidates.weight)
+            return equations.policy_loss(q, candidates.log_prob, candidates.weight, alpha), entropy
+
+        return self._descend("policy", state, loss, scalars)
+
+    def _adjust_temperature(self, state: State, entropy: Tensor, scalars: Scalars) -> tuple[State, Tensor]:
+        """Return the state with a temperature that brings the entropy closer to its target, and its loss."""
+        if (target := self.target_entropy) is None:
+            return state, torch.zeros_like(entropy)
+
+        def loss(weights: Weights) -> tuple[Tensor, tuple[()]]:
+            return self.temperature_loss(weights["log_alpha"], entropy, target), ()
+
+        state, temperature_loss, _ = self._descend("temperature", state, loss, scalars)
+        return state, temperature_loss
+
+    def _follow(self, state: State, scalars: Scalars) -> State:
+        """Return the state with slow copies closer to their networks."""
+        tau = scalars["target"]["tau"]
+        target = {}
+        for name, copy in state.target.items():
+            online = getattr(state, name).weights
+            target[name] = {
+                key: equations.polyak(old, online[key], tau) if old.is_floating_point() else online[key]
+                for key, old in copy.items()
+            }
+        return state._replace(target=target)
+
+    def _descend(
+        self, name: str, state: State, loss: Callable[[Weights], tuple[Tensor, Any]], scalars: Scalars
+    ) -> tuple[State, Tensor, Any]:
+        """Return the state after one update of a network by its optimiser, its loss, and what `loss` gave beside it."""
+        trained, optimiser = getattr(state, name), self.optimisers[name]
+
+        def of_parameters(parameters: Weights) -> tuple[Tensor, tuple[Any, Weights]]:
+            statistics = {key: tensor.clone() for key, tensor in trained.statistics.items()}  # layers change them
+            value, aside = loss(parameters | statistics)
+            return value, (aside, statistics)
+
+        gradient, (value, (aside, statistics)) = grad_and_value(of_parameters, has_aux=True)(trained.parameters)
+        change, moments = optimiser.update(gradient, trained.moments, trained.parameters, scalars[name])
+        parameters = {key: tensor + change[key] for key, tensor in trained.parameters.items()}
+        changed: dict[str, Any] = {name: Trained(parameters, statistics, moments)}
+        return state._replace(**changed), value, aside
 
 
 def write_back(state: State, new: State) -> None:
@@ -189,7 +258,3 @@ def write_back(state: State, new: State) -> None:
     for old_tensor, new_tensor in zip(pytree.tree_leaves(state), pytree.tree_leaves(new), strict=True):
         if old_tensor is not new_tensor:
             old_tensor.copy_(new_tensor)
-
-
-def _parameters(network: nn.Module | None) -> Parameters:
-    return {name: parameter.detach() for name, parameter in network.named_parameters()} if network else {}

@@ -1,5 +1,6 @@
 """Observations that are not one array: discrete ones, and Dict and Tuple of any kinds."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,3 +54,21 @@ def _pieces(space: gymnasium.Space[Any], obs: Any, name: str) -> list[np.ndarray
     if not space.contains(obs):
         raise UsageError(f"{name} is {shortened(obs)}, which is not in the space {shortened(space)}; correct it")
     return [np.asarray(spaces.flatten(space, obs))]
+
+
+def rows_of(obs: Any, flatten: Callable[[Any], np.ndarray]) -> tuple[np.ndarray, bool]:
+    """Return one observation or a batch of them as rows (B, O), and whether it was one; `flatten` gives one row.
+
+    Raises `UsageError` when it is neither.
+    """
+    if hasattr(obs, "__array__"):  # also a tensor
+        obs = np.asarray(obs)
+    try:
+        return flatten(obs)[None], True
+    except UsageError as not_one:
+        if not isinstance(obs, np.ndarray | list) or not len(obs):
+            raise
+        try:
+            return np.stack([flatten(row) for row in obs]), False
+        except UsageError:
+            raise not_one from None

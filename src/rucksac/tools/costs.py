@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from rucksac.algorithm.cost import networks
+from rucksac.algorithm.architecture import architectures
 from rucksac.algorithm.update import Batch
-from rucksac.building import build, compile_agent
+from rucksac.building import build, compile_steps
 from rucksac.compilation import computing
 from rucksac.config import Config
 from rucksac.environments.choices import Choices
 from rucksac.environments.spaces import Spaces
 from rucksac.experience.replay import Replay
+from rucksac.learner import Learner
 from rucksac.training.train import threads_for
 
 FLOAT = 4  # bytes
@@ -39,7 +40,7 @@ def replay_bytes(config: Config, spaces: Spaces) -> int:
 
 def network_bytes(config: Config, spaces: Spaces) -> int:
     """Return about what the networks take: values, both moments, slow copies, and all of it anew in a step."""
-    described = networks(config, spaces.obs_size, spaces.action_size, isinstance(spaces.actions, Choices))
+    described = architectures(config, spaces.obs_size, spaces.action_size, isinstance(spaces.actions, Choices))
     return 2 * FLOAT * 4 * sum(network.weights for network in described.values())
 
 
@@ -50,7 +51,8 @@ def time_steps(config: Config, spaces: Spaces) -> StepCost:
     """
     with computing(config.threads or threads_for(config)):
         agent = build(config, spaces)
-        compiled = compile_agent(agent, only_cached=True) is None
+        learner = Learner(agent)
+        compiled = compile_steps(learner, only_cached=True) is None
         random = np.random.default_rng(0)
         rows, obs = config.batch_size, spaces.obs_size
         obs_rows, next_obs = (random.standard_normal((rows, obs), np.float32) for _ in range(2))
@@ -58,7 +60,7 @@ def time_steps(config: Config, spaces: Spaces) -> StepCost:
         actions = spaces.actions.random(random, rows)
         batch = Batch(*map(torch.from_numpy, (obs_rows, actions, reward, discount, next_obs)))
         seen = random.standard_normal((config.envs, obs), np.float32)
-        return StepCost(_seconds(lambda: agent.update(batch)), _seconds(lambda: agent.act(seen)), compiled)
+        return StepCost(_seconds(lambda: learner.update(batch)), _seconds(lambda: agent.act(seen)), compiled)
 
 
 def run_seconds(

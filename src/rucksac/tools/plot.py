@@ -14,7 +14,7 @@ from rucksac.config import Config
 from rucksac.errors import UsageError
 from rucksac.stats import mean_interval
 from rucksac.training.folder import RunFolder
-from rucksac.training.record import COLUMNS
+from rucksac.training.record import EPISODE, metrics_columns
 
 WINDOW = 10  # episodes in the running mean of training returns
 GRID = 200  # points at which the curves of several runs are compared
@@ -82,14 +82,14 @@ def _read(path: Path) -> RunData:
 
 
 def _columns(file: Path) -> Columns:
-    expected = COLUMNS[file.stem]
+    expected = metrics_columns(tuple(INSIDE)) if file.stem == "metrics" else EPISODE
     try:
         with file.open(newline="") as stream:
             header, *rows = csv.reader(stream)
         values = np.array([[float(cell) for cell in row] for row in rows]).reshape(len(rows), len(header))
     except (OSError, ValueError, csv.Error) as error:
         raise UsageError(f"{file} cannot be read ({error}); was it written by rucksac?") from error
-    if tuple(header) != expected:
+    if not set(expected) <= set(header):
         raise UsageError(f"{file} has the columns {', '.join(header)}, but must have {', '.join(expected)}")
     return {name: values[:, index] for index, name in enumerate(header)}
 

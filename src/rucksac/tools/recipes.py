@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rucksac.algorithm.cost import multiply_adds
+from rucksac.algorithm.architecture import multiply_adds
 from rucksac.algorithm.recipes import DEFAULT, RECIPES, recipe
 from rucksac.config import Config, flag
 

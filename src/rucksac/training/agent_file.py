@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from rucksac.agent import Agent
-from rucksac.algorithm.cost import networks
+from rucksac.algorithm.architecture import architectures
 from rucksac.building import build
 from rucksac.config import Config, flag
 from rucksac.environments import reading
@@ -17,7 +17,7 @@ from rucksac.environments.choices import Choices
 from rucksac.errors import UsageError
 from rucksac.training import files
 
-KIND, VERSION = "rucksac-agent", 4
+KIND, VERSION = "rucksac-agent", 5
 TENSORS = "agent.safetensors"
 LARGEST_TENSORS = 64 * 2**30
 
@@ -40,14 +40,14 @@ def save_agent(agent: Agent, folder: Path, env_steps: int) -> None:
 
 def read_agent(folder: Path, policy: nn.Module | None = None, critic: nn.Module | None = None) -> Agent:
     """Return a new agent from `folder`; raise `ValueError` or the like when it is damaged."""
-    content = files.read_manifest(folder / "agent.json", KIND, VERSION, MIGRATIONS)
+    content = files.read_manifest(folder / "agent.json", KIND, VERSION)
     if not content["default_networks"] and policy is None and critic is None:
         raise UsageError(
             "the agent was trained with networks of your own; give them: load(run, policy=..., critic=...)"
         )
     config, spaces = Config.from_json(content["config"]), reading.from_json(content["spaces"])
     data = files.read(folder, TENSORS, content["sha256"], LARGEST_TENSORS)
-    described = networks(config, spaces.obs_size, spaces.action_size, isinstance(spaces.actions, Choices))
+    described = architectures(config, spaces.obs_size, spaces.action_size, isinstance(spaces.actions, Choices))
     weights = sum(network.weights for network in described.values())
     if content["default_networks"] and weights * 4 > len(data):
         raise ValueError("the settings speak of larger networks than were saved")
@@ -63,14 +63,14 @@ def restore_agent(agent: Agent, folder: Path) -> None:
     Raises `UsageError` when the agent has other settings than the saved one.
     """
     check_settings(agent.config, folder)
-    content = files.read_manifest(folder / "agent.json", KIND, VERSION, MIGRATIONS)
+    content = files.read_manifest(folder / "agent.json", KIND, VERSION)
     reading.check_same(agent.spaces, reading.from_json(content["spaces"]))
     load_tensors(agent, safetensors.torch.load(check_agent(folder)))
 
 
 def check_settings(config: Config, folder: Path) -> None:
     """Raise `UsageError` when these are not the settings that the agent in `folder` was trained with, steps aside."""
-    saved = Config.from_json(files.read_manifest(folder / "agent.json", KIND, VERSION, MIGRATIONS)["config"]).to_json()
+    saved = Config.from_json(files.read_manifest(folder / "agent.json", KIND, VERSION)["config"]).to_json()
     for name, value in config.to_json().items():
         if name != "steps" and value != saved[name]:
             raise UsageError(
@@ -80,7 +80,7 @@ def check_settings(config: Config, folder: Path) -> None:
 
 def check_agent(folder: Path) -> bytes:
     """Return the tensor file in `folder`; raise `ValueError` or the like when it or its manifest is damaged."""
-    content = files.read_manifest(folder / "agent.json", KIND, VERSION, MIGRATIONS)
+    content = files.read_manifest(folder / "agent.json", KIND, VERSION)
     return files.read(folder, TENSORS, content["sha256"], LARGEST_TENSORS)
 
 
@@ -108,26 +108,6 @@ def load_tensors(agent: Agent, tensors: dict[str, Tensor]) -> None:
         tensor.copy_(tensors[name])
 
 
-def _from_version_3(content: dict[str, Any]) -> dict[str, Any]:
-    """Version 4 lists the parts of a Dict; the mapping before kept the order in which the agent was trained."""
-    spaces = content["spaces"]
-    return {**content, "version": 4, "spaces": {**spaces, "observation": _listed(spaces["observation"])}}
-
-
-def _listed(space: dict[str, Any]) -> dict[str, Any]:
-    if space["kind"] == "Dict":
-        return {**space, "parts": [[name, _listed(part)] for name, part in space["parts"].items()]}
-    if space["kind"] == "Tuple":
-        return {**space, "parts": [_listed(part) for part in space["parts"]]}
-    return space
-
-
-MIGRATIONS = {3: _from_version_3}
-
-
 def _name(path: tuple[Any, ...]) -> str:
-    """Return a tensor's name: the way to it, though the critics' slow copies are `target` alone."""
-    words = [str(key.name if isinstance(key, pytree.GetAttrKey) else key.key) for key in path]
-    if words[0] == "target":
-        words[:2] = ["target"] if words[1] == "critic" else [f"target_{words[1]}"]
-    return ".".join(words)
+    """Return a tensor's name: the way to it."""
+    return ".".join(str(key.name if isinstance(key, pytree.GetAttrKey) else key.key) for key in path)

@@ -30,9 +30,9 @@ from rucksac.training import files, snapshot
 from rucksac.training.agent_file import check_agent, check_settings, read_agent, restore_agent, save_agent
 from rucksac.training.folder import RunFolder, path_of
 from rucksac.training.parts import Progress, Training
-from rucksac.training.record import COLUMNS
+from rucksac.training.record import KINDS
 
-KIND, VERSION = "rucksac-run", 2
+KIND, VERSION = "rucksac-run", 3
 CHECKPOINT = re.compile(r"(\d{6,})-step-(\d+)")
 BEST = re.compile(r"best-step-(\d+)")
 ROWS = re.compile(r"(\d+)\.(\d+)\.(obs|action|reward|kind)")
@@ -97,12 +97,12 @@ def _content(run: Path, folder: Path) -> dict[str, Any]:
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    return files.read_manifest(folder / "run.json", KIND, VERSION, {})
+    return files.read_manifest(folder / "run.json", KIND, VERSION)
 
 
 def _logs(content: dict[str, Any]) -> dict[str, files.Beginning]:
     logs = {name: files.Beginning(**log) for name, log in content["logs"].items()}
-    known = set(logs) == {f"{name}.csv" for name in COLUMNS}
+    known = set(logs) == {f"{name}.csv" for name in KINDS}
     if not known or not all(isinstance(log.size, int) and log.size >= 0 for log in logs.values()):
         raise ValueError("what is said of the logs makes no sense")
     return logs

@@ -64,8 +64,8 @@ def write_manifest(file: Path, content: dict[str, Any]) -> None:
     write(file, (json.dumps({"content": content, "sha256": _digest(content)}, indent=1) + "\n").encode())
 
 
-def read_manifest(file: Path, kind: str, version: int, migrations: dict[int, Any]) -> dict[str, Any]:
-    """Return what `write_manifest` wrote, brought to `version` step by step; raise `ValueError` when it is not that."""
+def read_manifest(file: Path, kind: str, version: int) -> dict[str, Any]:
+    """Return what `write_manifest` wrote; raise `ValueError` when it is not of this kind and version."""
     if file.is_symlink() or not file.is_file():
         raise ValueError(f"{file.name} is missing")
     if file.stat().st_size > LARGEST_JSON:
@@ -80,10 +80,8 @@ def read_manifest(file: Path, kind: str, version: int, migrations: dict[int, Any
         raise ValueError(f"{file.name} is not the file that was saved")
     if content.get("format") != kind:
         raise ValueError(f"{file.name} has another format")
-    while content.get("version") in migrations:
-        content = migrations[content["version"]](content)
     if content.get("version") != version:
-        raise ValueError(f"it has format version {content.get('version')}, this rucksac reads up to {version}")
+        raise ValueError(f"it has format version {content.get('version')}, this rucksac reads {version}")
     return content
 
 

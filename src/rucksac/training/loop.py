@@ -7,8 +7,8 @@ from collections.abc import Callable
 from rucksac.algorithm.update import Batch
 from rucksac.errors import TrainingStopped, UsageError
 from rucksac.training.evaluate import Evaluation, EvaluationStopped
-from rucksac.training.parts import Training, mean_metrics
-from rucksac.training.record import Recorder, episode_row, metrics_row
+from rucksac.training.parts import Training, metrics_row
+from rucksac.training.record import Recorder, episode_row
 from rucksac.training.stopping import StopRequest
 
 
@@ -55,21 +55,18 @@ def run(
         while progress.owed - not_due >= 1.0 - 1e-9 and not stop.is_set():  # 0.1 owed ten times is one
             batch = training.sampler.sample()
             lap("sample")
-            progress.sums += agent.update(batch).numpy()
-            progress.updates += 1
+            metrics = training.learner.update(batch).metrics
+            progress.add(metrics)
             progress.owed -= 1.0
-            if not math.isfinite(progress.sums.sum()):
+            if not math.isfinite(sum(metrics.values())):
                 raise TrainingStopped(examine(batch))
             lap("update")
 
         env_steps, over = progress.env_steps, progress.env_steps >= config.steps
         if not stop.is_set() and crossed(progress.logged, env_steps, config.log_every):
-            if progress.updates:
-                counters = {"env_steps": env_steps, "grad_steps": agent.grad_steps, "episodes": progress.episodes}
-                means, seconds = mean_metrics(progress, agent.grad_steps, config), sum(progress.seconds.values())
-                record("metrics", [metrics_row(counters, means, seconds)])
-            progress.logged, progress.updates = env_steps, 0
-            progress.sums[:] = 0.0
+            if progress.sums:
+                record("metrics", [metrics_row(progress, agent.grad_steps, agent.algorithm.metrics())])
+            progress.logged, progress.sums, progress.counts = env_steps, {}, {}
             lap("record")
         evaluation_due = crossed(progress.evaluated, env_steps, config.eval_every) or over
         if not stop.is_set() and evaluation_due and progress.evaluated < env_steps:

@@ -1,34 +1,35 @@
 """All that changes while a run goes. Each part names in its `STATE` what of it a checkpoint must hold."""
 
+import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from rucksac.agent import Agent
-from rucksac.algorithm.update import METRICS
-from rucksac.config import Config
 from rucksac.environments.rollout import Episode, Rollout
 from rucksac.experience.replay import Replay
 from rucksac.experience.sampling import UniformSampler
-
-IMPROVEMENT_METRICS = ("policy_loss", "temperature_loss", "entropy")  # 0 in a step that leaves the policy alone
+from rucksac.learner import Learner
+from rucksac.training.record import Row, metrics_columns
 
 
 @dataclass
 class Progress:
-    """How far a run is. Clocks count environment steps, `owed` gradient steps; sums are since the last metrics row.
+    """How far a run is. Clocks count environment steps, `owed` gradient steps.
 
-    `best` is the best mean return of an evaluation, `evaluation` the latest one, which evaluations.csv keeps;
-    `seconds` has the wall time of each phase.
+    `sums` of metrics, each over `counts` gradient steps, are since the last row of them. `best` is the best mean return
+    of an evaluation, `evaluation` the latest one, which evaluations.csv keeps; `seconds` has the wall time of each
+    phase.
     """
 
-    STATE = ("env_steps", "episodes", "owed", "sums", "updates", "logged", "evaluated", "saved", "best", "seconds")
+    STATE = ("env_steps", "episodes", "owed", "sums", "counts", "logged", "evaluated", "saved", "best", "seconds")
     env_steps: int = 0
     episodes: int = 0
     owed: float = 0.0
-    sums: np.ndarray = field(default_factory=lambda: np.zeros(len(METRICS)))
-    updates: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, float] = field(default_factory=dict)
     logged: int = 0
     evaluated: int = 0
     saved: int = 0
@@ -36,12 +37,27 @@ class Progress:
     seconds: dict[str, float] = field(default_factory=dict)
     evaluation: list[Episode] = field(default_factory=list)
 
+    def add(self, metrics: dict[str, float]) -> None:
+        """Take in the metrics of a gradient step; one that leaves the policy alone has none of the policy's."""
+        for name, value in metrics.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+            self.counts[name] = self.counts.get(name, 0.0) + 1.0
 
-def mean_metrics(progress: Progress, grad_steps: int, config: Config) -> np.ndarray:
-    """Return the means since the last row; those of the policy are over the gradient steps that improved it."""
-    delay, updates = config.policy_delay, progress.updates
-    improvements = max(1, grad_steps // delay - (grad_steps - updates) // delay)
-    return progress.sums / [improvements if name in IMPROVEMENT_METRICS else updates for name in METRICS]
+    def mean(self, metric: str) -> float:
+        """Return a metric's mean since the last row; NaN where no gradient step had it."""
+        return self.sums[metric] / self.counts[metric] if metric in self.sums else math.nan
+
+
+def metrics_row(progress: Progress, grad_steps: int, metrics: Sequence[str]) -> Row:
+    """Return the row of metrics of the stretch of training since the last one."""
+    values = (
+        progress.env_steps,
+        grad_steps,
+        progress.episodes,
+        *map(progress.mean, metrics),
+        round(sum(progress.seconds.values()), 3),
+    )
+    return dict(zip(metrics_columns(metrics), values, strict=True))
 
 
 @dataclass
@@ -49,6 +65,7 @@ class Training:
     """The parts of a run that hold state."""
 
     agent: Agent
+    learner: Learner
     rollout: Rollout
     replay: Replay
     sampler: UniformSampler

@@ -8,34 +8,28 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
-from rucksac.algorithm.update import METRICS
 from rucksac.environments.rollout import Episode
 from rucksac.errors import ANYTHING, UsageError
 from rucksac.text import shortened
 from rucksac.training.files import Beginning, GrowingFile
 
-COLUMNS = {
-    "metrics": ("env_steps", "grad_steps", "episodes", *METRICS, "wall_seconds"),
-    "episodes": ("env_steps", "episode", "seed", "return", "length"),
-    "evaluations": ("env_steps", "episode", "seed", "return", "length"),
-}
+EPISODE = ("env_steps", "episode", "seed", "return", "length")
+KINDS = ("metrics", "episodes", "evaluations")
 Row = Mapping[str, Any]
 Recorder = Callable[[str, Sequence[Row]], None]
-"""Takes a kind of row, a key of `COLUMNS`, and rows with its columns: the means of one stretch of training ("metrics"),
+"""Takes a kind of row, one of `KINDS`, and rows: the means of one stretch of training ("metrics"),
 one finished training episode ("episodes"), or all episodes of one evaluation ("evaluations")."""
 
 
 def episode_row(env_steps: int, index: int, episode: Episode) -> Row:
     """Return the row of an episode that ended, or was evaluated, after `env_steps`."""
     values = (env_steps, index, episode.seed, episode.total_return, episode.length)
-    return dict(zip(COLUMNS["episodes"], values, strict=True))
+    return dict(zip(EPISODE, values, strict=True))
 
 
-def metrics_row(counters: Row, means: np.ndarray, wall_seconds: float) -> Row:
-    """Return the row of one stretch of training."""
-    return {**counters, **dict(zip(METRICS, means.tolist(), strict=True)), "wall_seconds": round(wall_seconds, 3)}
+def metrics_columns(metrics: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns of rows of metrics for the metrics of one agent."""
+    return ("env_steps", "grad_steps", "episodes", *metrics, "wall_seconds")
 
 
 def evaluation_at(folder: Path, env_steps: int) -> list[Episode]:
@@ -56,13 +50,18 @@ class CsvRecorder:
     """
 
     def __init__(
-        self, folder: Path, on_error: Callable[[OSError], None], kept: dict[str, Beginning] | None = None
+        self,
+        folder: Path,
+        metrics: Sequence[str],
+        on_error: Callable[[OSError], None],
+        kept: dict[str, Beginning] | None = None,
     ) -> None:
         self._on_error = on_error
         self._files: dict[str, IO[str]] = {}
         self._measured: dict[str, GrowingFile] = {}
         self._writers: dict[str, Any] = {}
-        for name, columns in COLUMNS.items():
+        for name in KINDS:
+            columns = metrics_columns(metrics) if name == "metrics" else EPISODE
             path = folder / f"{name}.csv"
             if kept is not None:
                 os.truncate(path, kept[path.name].size)

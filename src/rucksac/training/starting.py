@@ -11,7 +11,6 @@ from rucksac.training.agent_file import tensors_of
 from rucksac.training.checkpoint import load_agent
 from rucksac.training.folder import RunFolder
 
-MOMENTS = ("mean", "square")  # of Adam, which counts its steps anew
 OWN = ("normaliser.running",)  # of the episodes under way
 
 
@@ -42,7 +41,7 @@ def begin_from(agent: Agent, run: Path) -> None:
             raise UsageError(f"the agent in {run} was trained with {flag(name)} {there}, not {here}; leave that out")
     theirs = tensors_of(trained)
     for name, tensor in tensors_of(agent).items():
-        if name in OWN or name.split(".")[1] in MOMENTS:
+        if name in OWN or ".moments." in name:
             continue
         if name.startswith("temperature") and agent.algorithm.target_entropy is None:
             continue  # a fixed one is a setting

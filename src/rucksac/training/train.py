@@ -14,7 +14,7 @@ from torch import nn
 from rucksac.agent import Agent
 from rucksac.algorithm.recipes import DEFAULT
 from rucksac.algorithm.recipes import recipe as find_recipe
-from rucksac.building import build, compile_agent
+from rucksac.building import build, compile_steps
 from rucksac.compilation import computing
 from rucksac.config import Config, with_settings
 from rucksac.device import chosen
@@ -25,6 +25,7 @@ from rucksac.environments.rollout import Rollout
 from rucksac.errors import TrainingStopped, UsageError
 from rucksac.experience.replay import Replay
 from rucksac.experience.sampling import UniformSampler
+from rucksac.learner import Learner
 from rucksac.resources import available_memory, available_threads
 from rucksac.streams import Stream, generator
 from rucksac.text import count, shortened, size
@@ -181,6 +182,7 @@ def prepare(agent: Agent, lanes: Lanes, progress: Progress) -> Training:
     replay = Replay(config.buffer_size, len(lanes), spaces.obs_size, spaces.action_size)
     return Training(
         agent=agent,
+        learner=Learner(agent),
         rollout=Rollout(lanes, config.seed),
         replay=replay,
         sampler=UniformSampler(replay, config.batch_size, config.gamma, generator(config.seed, Stream.SAMPLING)),
@@ -240,7 +242,11 @@ class _Run:
                 name = self.plan.env if isinstance(self.plan.env, str) else None
                 folder.write_config(name, self.plan.recipe, self.config, derived)
             self.csv = (
-                CsvRecorder(self.path, lambda error: self._cannot_write("a log", error), kept) if self.path else None
+                CsvRecorder(
+                    self.path, agent.algorithm.metrics(), lambda error: self._cannot_write("a log", error), kept
+                )
+                if self.path
+                else None
             )
             recorders: list[Recorder] = []
             if self.csv:
@@ -268,7 +274,7 @@ class _Run:
             for note in notes:
                 self._warn(note)
             lap("start")
-            if why_not := compile_agent(agent):
+            if why_not := compile_steps(training.learner):
                 self._say(f"The gradient step runs uncompiled, slower: {why_not}.")
             lap("compile")
             stop.graceful = True

@@ -1,0 +1,79 @@
+"""What takes gradient steps on an agent: random inputs, changing numbers and native code around the pure step."""
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from rucksac.agent import Agent
+from rucksac.algorithm.update import Batch, write_back
+from rucksac.compilation import Compiled
+from rucksac.device import PROCESSOR, carried
+from rucksac.streams import Stream, generator
+
+
+class Update(NamedTuple):
+    """What one gradient step told: its metrics by name, and the TD error of each transition, (B,)."""
+
+    metrics: dict[str, float]
+    td_error: np.ndarray
+
+
+class Learner:
+    """Learns: every `update` changes the tensors of `agent.state` in place.
+
+    `functions` do the tensor work, by whether the policy is improved; `building.compile_steps` makes them native code.
+    """
+
+    STATE = ("noise",)
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent, config = agent, agent.config
+        self.noise = generator(config.seed, Stream.UPDATE)
+        self._leaves, self._tree = pytree.tree_flatten(agent.state)
+        shapes = agent.algorithm.noise(config.batch_size, agent.spaces.action_size)
+        self._draws = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        numbers, self._scalar_tree = pytree.tree_flatten(agent.algorithm.scalars(1))
+        self._scalars = np.zeros(len(numbers), np.float32)
+        self._inputs = [*map(torch.from_numpy, self._draws.values()), *torch.from_numpy(self._scalars).unbind()]
+        self.functions: dict[bool, Compiled] = {improve: self._plain(improve) for improve in (True, False)}
+
+    def update(self, batch: Batch) -> Update:
+        """Take one gradient step on `batch`."""
+        agent, algorithm = self.agent, self.agent.algorithm
+        agent.grad_steps += 1
+        if agent.normaliser:
+            see, scale = agent.normaliser.observations, agent.normaliser.rewards
+            obs, next_obs = (torch.from_numpy(see(rows.numpy())) for rows in (batch.obs, batch.next_obs))
+            batch = batch._replace(obs=obs, next_obs=next_obs, reward=torch.from_numpy(scale(batch.reward.numpy())))
+        for array in self._draws.values():
+            self.noise.standard_normal(dtype=np.float32, out=array)
+        self._scalars[:] = pytree.tree_leaves(algorithm.scalars(agent.grad_steps))
+        improve = algorithm.improves(agent.grad_steps)
+        metrics, td_error = self.functions[improve](self.arguments(batch))
+        return Update(dict(zip(algorithm.metrics(improve), metrics.tolist(), strict=True)), td_error.numpy())
+
+    def arguments(self, batch: Batch) -> list[Tensor]:
+        """Return what `step_in_place` takes."""
+        return [*self._leaves, *batch, *self._inputs]
+
+    def step_in_place(self, *tensors: Tensor, improve: bool = True) -> Sequence[Tensor]:
+        """Put the new state of `SAC.step` into the memory of the old one; return metrics (M,) and TD errors (B,)."""
+        given = iter(tensors)
+        state = pytree.tree_unflatten([*islice(given, len(self._leaves))], self._tree)
+        batch, draws = Batch(*islice(given, len(Batch._fields))), dict(zip(self._draws, given, strict=False))
+        scalars = pytree.tree_unflatten([*given], self._scalar_tree)
+        algorithm = self.agent.algorithm
+        new, (metrics, td_error) = algorithm.step(state, batch, draws, scalars, improve)
+        write_back(state, new)
+        return torch.stack([metrics[name] for name in algorithm.metrics(improve)]), td_error
+
+    def _plain(self, improve: bool) -> Compiled:
+        def step(tensors: list[Tensor]) -> Sequence[Tensor]:
+            return self.step_in_place(*tensors, improve=improve)
+
+        return step if self.agent.device == PROCESSOR else carried(step, self.agent.device)
