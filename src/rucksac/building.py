@@ -71,8 +71,10 @@ def build(
         critic=Critic(
             critic, discrete, for_policy=equations.first if config.policy_q == "first" else equations.smallest
         ),
-        optimisers={name: adam(config.lr) for name in ("critic", "state_value", "temperature")}
-        | {"policy": adam(config.policy_lr or config.lr)},
+        optimisers={
+            name: adam((config.policy_lr or config.lr) if name == "policy" else config.lr)
+            for name in [*described, "temperature"]
+        },
         target_entropy=_target_entropy(config, *improvement.entropies(action_size)),
         acting=acting,
         evaluation=evaluation,

@@ -37,8 +37,8 @@ class Learner:
         self._leaves, self._tree = pytree.tree_flatten(agent.state)
         shapes = agent.algorithm.noise(config.batch_size, agent.spaces.action_size)
         self._draws = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-        numbers, self._scalar_tree = pytree.tree_flatten(agent.algorithm.scalars(1))
-        self._scalars = np.zeros(len(numbers), np.float32)
+        self._scalar_names = {network: tuple(each) for network, each in agent.algorithm.scalars(1).items()}
+        self._scalars = np.zeros(sum(map(len, self._scalar_names.values())), np.float32)
         self._inputs = [*map(torch.from_numpy, self._draws.values()), *torch.from_numpy(self._scalars).unbind()]
         self.functions: dict[bool, Compiled] = {improve: self._plain(improve) for improve in (True, False)}
 
@@ -52,7 +52,8 @@ class Learner:
             batch = batch._replace(obs=obs, next_obs=next_obs, reward=torch.from_numpy(scale(batch.reward.numpy())))
         for array in self._draws.values():
             self.noise.standard_normal(dtype=np.float32, out=array)
-        self._scalars[:] = pytree.tree_leaves(algorithm.scalars(agent.grad_steps))
+        scalars = algorithm.scalars(agent.grad_steps)
+        self._scalars[:] = [number for each in scalars.values() for number in each.values()]
         improve = algorithm.improves(agent.grad_steps)
         metrics, td_error = self.functions[improve](self.arguments(batch))
         return Update(dict(zip(algorithm.metrics(improve), metrics.tolist(), strict=True)), td_error.numpy())
@@ -66,7 +67,7 @@ class Learner:
         given = iter(tensors)
         state = pytree.tree_unflatten([*islice(given, len(self._leaves))], self._tree)
         batch, draws = Batch(*islice(given, len(Batch._fields))), dict(zip(self._draws, given, strict=False))
-        scalars = pytree.tree_unflatten([*given], self._scalar_tree)
+        scalars = {network: dict(zip(names, given, strict=False)) for network, names in self._scalar_names.items()}
         algorithm = self.agent.algorithm
         new, (metrics, td_error) = algorithm.step(state, batch, draws, scalars, improve)
         write_back(state, new)

@@ -149,6 +149,6 @@ def test_parts_that_are_not_used_leave_nothing_in_the_graph_of_the_default_step(
     inputs = [node for node in default.graph.nodes if node.op == "placeholder"]
     layers = 6
     # networks with moments, copy, alpha with moments; batch, noise, numbers that change
-    assert len(inputs) == 3 * layers + 3 * layers + layers + 3 + 5 + 2 + 9
+    assert len(inputs) == 3 * layers + 3 * layers + layers + 3 + 5 + 2 + 7
     products = [node for node in default.graph.nodes if "mm" in str(node.target)]
     assert len(products) == 3 * 3 + (3 + 5) + (3 + 5 + 3)  # next value, critics, policy and critics before it

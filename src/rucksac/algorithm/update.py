@@ -83,7 +83,7 @@ class SAC:
 
     policy: nn.Module  # (B, O) -> what the distributions need
     critic: Critic
-    optimisers: Mapping[str, Optimiser]  # of policy, critic, state_value and temperature
+    optimisers: Mapping[str, Optimiser]  # of policy, critic, temperature and, where there is one, state_value
     target_entropy: float | None
     acting: Distribution = SquashedGaussian
     evaluation: Distribution = SquashedGaussian
@@ -102,7 +102,7 @@ class SAC:
         weights = {name: weights_of(network) for name, network in networks.items()}
         weights["temperature"] = {"log_alpha": torch.tensor(alpha).log()}, {}
         trained = {
-            name: Trained(parameters, statistics, self.optimisers[name].init(parameters))
+            name: Trained(parameters, statistics, self.optimisers[name].init(parameters) if parameters else {})
             for name, (parameters, statistics) in weights.items()
         }
         target = {name: {key: each.clone() for key, each in trained[name].weights.items()} for name in self.targets}
@@ -118,10 +118,13 @@ class SAC:
 
     def scalars(self, count: int) -> dict[str, dict[str, float]]:
         """Return the numbers that change from one gradient step to the next, for number `count` (from 1)."""
-        counts = dict.fromkeys(("critic", "state_value"), count)
-        counts |= {name: max(1, count // self.policy_delay) for name in ("policy", "temperature")}
-        scalars = {name: self.optimisers[name].scalars(own) for name, own in counts.items()}
-        return scalars | {"target": {"tau": self.tau if count % self.target_every == 0 else 0.0}}
+        of_policy = max(1, count // self.policy_delay)
+        scalars = {
+            name: optimiser.scalars(of_policy if name in ("policy", "temperature") else count)
+            for name, optimiser in self.optimisers.items()
+        }
+        scalars["target"] = {"tau": self.tau if count % self.target_every == 0 else 0.0}
+        return scalars
 
     def metrics(self, improve: bool = True) -> tuple[str, ...]:
         """Return the names of the metrics that a step with or without `improve` reports."""
