@@ -92,4 +92,5 @@ class Critic:
         if not self.choices:
             return call(self.network, weights, obs, action, learning=True)
         answers = call(self.network, weights, obs, learning=True)
-        return (answers * action.view(*action.shape, *(1 for _ in answers.shape[3:]))).sum(2)
+        taken = action.view(*action.shape, *(1 for _ in answers.shape[3:]))
+        return (answers * taken).sum(2)
