@@ -24,7 +24,7 @@ from rucksac.training.info import info
 from rucksac.training.parts import Progress
 from rucksac.training.train import Plan, plan_of, prepare, resume_run, train_run
 from tests.training.test_loop import SMALL, config
-from tests.worlds import InItsOwnOrder, World
+from tests.worlds import World
 
 STEPS = 60
 
@@ -284,23 +284,6 @@ def test_tensors_of_another_shape_are_refused(original):
         load_tensors(agent, {**tensors, name: torch.zeros(1)})
     with pytest.raises(ValueError, match="not finite"):
         load_tensors(agent, {**tensors, name: torch.full_like(tensors[name], torch.nan)})
-
-
-def test_agents_of_the_format_before_keep_the_order_that_they_were_trained_with(tmp_path):
-    run = tmp_path / "run"
-    agent = rucksac.train(InItsOwnOrder, run=run, **{**SMALL, "steps": 40})
-    file = newest(run) / "agent.json"
-    old = content(file)
-    box, discrete = {"kind": "Box", "shape": [1]}, {"kind": "Discrete", "n": 2, "start": 0}
-    inner = {"kind": "Dict", "parts": {"d": {"kind": "Box", "shape": [2]}, "c": discrete}}
-    old["spaces"]["observation"] = {"kind": "Dict", "parts": {"b": box, "a": inner}}
-    for name in ("envs", "temperature_loss"):
-        del old["config"][name]
-    files.write_manifest(file, {**old, "version": 3})
-    loaded, (obs, _) = load_agent(run), InItsOwnOrder().reset()
-    assert loaded.spaces.flatten(obs).tolist() == list(InItsOwnOrder.flat)
-    assert loaded.predict(obs)[0] == agent.predict(obs)[0]
-    assert (loaded.config.envs, loaded.config.temperature_loss) == (1, "alpha")
 
 
 def test_a_second_process_is_refused_and_a_dead_one_is_not_in_the_way(run):

@@ -151,7 +151,7 @@ class Explosive(World):
 
 
 def test_values_that_are_not_finite_stop_the_run_and_keep_the_last_good_checkpoint_and_the_batch(tmp_path):
-    says = r"not finite at environment step 20, gradient step 1: critic.square\.\S+\. The last checkpoint"
+    says = r"not finite at environment step 20, gradient step 1: critic.moments.square\.\S+\. The last checkpoint"
     with pytest.raises(TrainingStopped, match=says):
         train_run(Plan(Explosive, config(checkpoint_every=5), "sac"), tmp_path / "run", None)
     assert all(tensor.isfinite().all() for tensor in tensors_of(rucksac.load(tmp_path / "run")).values())
@@ -171,7 +171,9 @@ def test_own_networks_are_trained_and_loaded_again(tmp_path):
                 return self.second(torch.tanh(self.first(torch.cat([obs, action], -1)))).T
 
         return {
-            "policy": torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2)),
+            "policy": torch.nn.Sequential(
+                torch.nn.Linear(3, 8), torch.nn.BatchNorm1d(8), torch.nn.Tanh(), torch.nn.Linear(8, 2)
+            ),
             "critic": Critic(),
         }
 
@@ -179,6 +181,7 @@ def test_own_networks_are_trained_and_loaded_again(tmp_path):
     before = own["policy"][0].weight.clone()
     agent = rucksac.train("Pendulum-v1", run=tmp_path / "run", steps=60, **SMALL, **own)
     assert not torch.equal(before, own["policy"][0].weight)
+    assert own["policy"][1].num_batches_tracked == agent.grad_steps > 0
     with pytest.raises(UsageError, match="policy=..., critic=..."):
         rucksac.load(tmp_path / "run")
     obs = np.zeros(3, np.float32)
@@ -187,7 +190,10 @@ def test_own_networks_are_trained_and_loaded_again(tmp_path):
 
 @pytest.mark.parametrize(
     ("policy", "says"),
-    [(torch.nn.Linear(3, 5), r"returned shape \(3, 5\)"), (torch.nn.BatchNorm1d(3), "buffers")],
+    [
+        (torch.nn.Linear(3, 5), r"returned shape \(3, 5\) for a batch of 3, but must return \(3, 2\)"),
+        (torch.nn.Linear(4, 2), "cannot take a batch of 3"),
+    ],
 )
 def test_own_networks_that_do_not_fit_are_refused(policy, says):
     with pytest.raises(UsageError, match=says):

@@ -21,6 +21,7 @@ import rucksac
 from rucksac.agent import Agent
 from rucksac.errors import TrainingStopped, UsageError
 from rucksac.experience.replay import TRUNCATED
+from rucksac.learner import Learner
 from rucksac.training import snapshot
 from rucksac.training.console import Console
 from rucksac.training.parts import Progress
@@ -107,7 +108,10 @@ def test_a_resumed_run_equals_the_uninterrupted_one_in_every_attribute(tmp_path,
 
 @pytest.mark.parametrize(
     ("part", "name"),
-    [*((Progress, name) for name in ("owed", "sums", "logged")), *((Agent, name) for name in Agent.STATE)],
+    [
+        *((Progress, name) for name in ("owed", "sums", "counts", "logged")),
+        *((part, name) for part in (Agent, Learner) for name in part.STATE),
+    ],
 )
 def test_state_that_is_not_saved_is_noticed(tmp_path, trained, monkeypatch, part, name):
     """What the test above would say if a part forgot to name a piece of its state."""

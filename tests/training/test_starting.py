@@ -69,7 +69,8 @@ def test_a_run_killed_before_its_first_checkpoint_begins_from_the_other_again(or
     assert plan_of(run, env=wide).start_from == origin
     again = rucksac.resume(run, env=wide)
     assert torch.equal(
-        again.state.policy.value["layers.0.weight"], rucksac.load(origin).state.policy.value["layers.0.weight"]
+        again.state.policy.parameters["layers.0.weight"],
+        rucksac.load(origin).state.policy.parameters["layers.0.weight"],
     )
 
 
@@ -78,7 +79,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_from_the_other_again(or
     [
         ("Pendulum-v1", {}, "made for an environment with observation shape"),
         (wide, {"activation": "tanh"}, "was trained with --activation relu, not tanh"),
-        (wide, {"hidden": (8,)}, "has no policy.value.layers.0.weight of shape .*keep its --hidden"),
+        (wide, {"hidden": (8,)}, "has no policy.parameters.layers.0.weight of shape .*keep its --hidden"),
         (wide, {"critics": 3}, "keep its --hidden, --critics"),
         (wide, {"recipe": "sac"}, "--recipe and --start-from both say"),
     ],
