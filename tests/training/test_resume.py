@@ -97,11 +97,13 @@ def test_a_resumed_run_equals_the_uninterrupted_one_in_every_attribute(tmp_path,
     whole, _, resumed = trained
     assert resumed.agent.grad_steps == whole.agent.grad_steps > 50
     settled = ["training.progress.saved"]  # the first half ends with a checkpoint of its own
-    replay = [f"training.replay.{name}" for name in ("obs", "action", "reward")]  # rows that are overwritten in part
+    replay = [
+        f"training.replay.data.{name}" for name in ("obs", "action", "reward")
+    ]  # rows that are overwritten in part
     assert set(differences(whole, resumed)) <= {*settled, *replay}
     valid = whole.replay.kind > 0
     for name in ("obs", "action", "reward"):
-        assert np.array_equal(getattr(whole.replay, name)[valid], getattr(resumed.replay, name)[valid])
+        assert np.array_equal(whole.replay.data[name][valid], resumed.replay.data[name][valid])
     assert logs(tmp_path / "whole") == logs(tmp_path / "halves")
 
 

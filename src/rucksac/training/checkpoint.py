@@ -13,7 +13,7 @@ changes; segments are removed when no kept checkpoint names them.
 import re
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -26,29 +26,20 @@ from rucksac.environments.reenactment import reenact
 from rucksac.errors import UsageError
 from rucksac.experience import segments
 from rucksac.experience.replay import Replay
-from rucksac.training import files, snapshot
+from rucksac.training import files, replay_files, snapshot
 from rucksac.training.agent_file import check_agent, check_settings, read_agent, restore_agent, save_agent
 from rucksac.training.folder import RunFolder, path_of
 from rucksac.training.parts import Progress, Training
 from rucksac.training.record import COLUMNS
+from rucksac.training.replay_files import Segment
 
 KIND, VERSION = "rucksac-run", 2
 CHECKPOINT = re.compile(r"(\d{6,})-step-(\d+)")
 BEST = re.compile(r"best-step-(\d+)")
-ROWS = re.compile(r"(\d+)\.(\d+)\.(obs|action|reward|kind)")
 ACTIONS = "actions.safetensors"
 LARGEST_ACTIONS = 2**32
-LARGEST_SEGMENT = 4 * segments.LARGEST_PIECE
 UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, MemoryError, OSError, RuntimeError, AttributeError,
               safetensors.SafetensorError)  # fmt: skip
-
-
-class Segment(NamedTuple):
-    """One file of replay memory; `last` has the last row of each lane in it."""
-
-    file: str
-    sha256: str
-    last: dict[str, int]
 
 
 def load_agent(
@@ -74,7 +65,7 @@ def load_agent(
 
 def load_replay(run: Path, replay: Replay) -> None:
     """Fill `replay`, of the run's sizes, from its newest checkpoint; raise `ValueError` or the like when damaged."""
-    _read_segments(run, _manifest(_named(run, CHECKPOINT)[-1]), replay)
+    replay_files.read(run / "replay", _segments(_manifest(_named(run, CHECKPOINT)[-1])), replay)
 
 
 def _content(run: Path, folder: Path) -> dict[str, Any]:
@@ -108,13 +99,8 @@ def _logs(content: dict[str, Any]) -> dict[str, files.Beginning]:
     return logs
 
 
-def _read_segments(run: Path, content: dict[str, Any], replay: Replay) -> list[Segment]:
-    replay.kind[:] = 0  # whatever a damaged checkpoint may have put there
-    live = [Segment(**each) for each in content["segments"]]
-    for each in live:
-        data = files.read(run / "replay", each.file, each.sha256, LARGEST_SEGMENT)
-        _paste(replay, safetensors.numpy.load(data))
-    return live
+def _segments(content: dict[str, Any]) -> list[Segment]:
+    return [Segment(**each) for each in content["segments"]]
 
 
 def examine(run: Path) -> list[dict[str, Any]]:
@@ -161,8 +147,8 @@ def _check(run: Path, folder: Path, best: bool) -> None:
     if not best:
         content = _content(run, folder)
         files.read(folder, ACTIONS, content["actions"], LARGEST_ACTIONS)
-        for each in (Segment(**values) for values in content["segments"]):
-            files.read(run / "replay", each.file, each.sha256, LARGEST_SEGMENT)
+        for each in _segments(content):
+            replay_files.content(run / "replay", each)
 
 
 class Checkpoints:
@@ -182,7 +168,9 @@ class Checkpoints:
         """Write a checkpoint; `logs` has what of each log file belongs to it. Raises `OSError`."""
         folder, replay = self.run / "checkpoints", training.replay
         folder.mkdir(exist_ok=True)
-        live = [each for each in self._segments if _is_live(each, training)] + self._write_segments(training)
+        (self.run / "replay").mkdir(exist_ok=True)
+        live = [each for each in self._segments if replay_files.is_live(each, replay)]
+        live += replay_files.write(self.run / "replay", f"{self._next:06d}", replay, self._since)
         env_steps = training.progress.env_steps
         name = f"{self._next:06d}-step-{env_steps}"
         building = folder / (name + ".new")
@@ -262,7 +250,8 @@ class Checkpoints:
         """Bring `training` to one checkpoint, its environments aside; raise one of `UNREADABLE` when damaged."""
         content = _content(self.run, folder)
         restore_agent(training.agent, folder)
-        live = _read_segments(self.run, content, training.replay)
+        live = _segments(content)
+        replay_files.read(self.run / "replay", live, training.replay)
         snapshot.restore(training, content["state"])
         segments.check(training.replay)
         _put_actions(training, safetensors.numpy.load(files.read(folder, ACTIONS, content["actions"], LARGEST_ACTIONS)))
@@ -279,30 +268,6 @@ class Checkpoints:
         episode = segments.latest(replay, lane, rollout.lengths[lane])
         return reenact(rollout, lane, episode["obs"], episode["reward"])
 
-    def _write_segments(self, training: Training) -> list[Segment]:
-        folder, replay = self.run / "replay", training.replay
-        folder.mkdir(exist_ok=True)
-        written: list[Segment] = []
-        pending: segments.Piece = {}
-        last: dict[str, int] = {}
-
-        def flush() -> None:
-            name = f"{self._next:06d}-{len(written)}.safetensors"
-            written.append(Segment(name, files.write(folder / name, safetensors.numpy.save(pending)), dict(last)))
-            pending.clear()
-            last.clear()
-
-        for lane in range(replay.lanes):
-            for first, piece in segments.cut(replay, lane, self._since[lane] if self._since else 0):
-                pending.update({f"{lane}.{first}.{name}": array for name, array in piece.items()})
-                last[str(lane)] = first + len(piece["reward"]) - 1
-                if sum(array.nbytes for array in pending.values()) >= segments.LARGEST_PIECE:
-                    flush()
-        if pending:
-            flush()
-        files.make_durable(folder)
-        return written
-
     def _remove_what_is_no_longer_needed(self) -> None:
         kept = _named(self.run, CHECKPOINT)
         for old in kept[: -self.keep]:
@@ -318,11 +283,6 @@ class Checkpoints:
             shutil.rmtree(left)
 
 
-def _is_live(segment: Segment, training: Training) -> bool:
-    replay = training.replay
-    return any(row > replay.written[int(lane)] - replay.rows_per_lane for lane, row in segment.last.items())
-
-
 def _put_actions(training: Training, actions: dict[str, np.ndarray]) -> None:
     rollout = training.rollout
     for lane, length in enumerate(rollout.lengths):
@@ -330,17 +290,6 @@ def _put_actions(training: Training, actions: dict[str, np.ndarray]) -> None:
         if array.dtype != np.float32 or (length and array.shape != (length, training.agent.spaces.action_size)):
             raise ValueError("the actions of an open episode have another shape or type")
         rollout.actions[lane] = list(array[:length])
-
-
-def _paste(replay: Replay, arrays: dict[str, np.ndarray]) -> None:
-    pieces: dict[tuple[int, int], segments.Piece] = {}
-    for name, array in arrays.items():
-        match = ROWS.fullmatch(name)
-        if match is None:
-            raise ValueError("a segment of the replay memory names its rows otherwise")
-        pieces.setdefault((int(match[1]), int(match[2])), {})[match[3]] = array
-    for (lane, first), piece in pieces.items():
-        segments.paste(replay, lane, first, piece)
 
 
 def _named(run: Path, pattern: re.Pattern[str]) -> list[Path]:

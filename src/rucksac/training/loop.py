@@ -103,7 +103,7 @@ def run(
         if lost:
             training.close_episodes(lost)
         for transition in transitions:
-            replay.add(*transition)
+            replay.add(**transition._asdict())
             if agent.normaliser:
                 ended = transition.terminated or transition.truncated
                 agent.normaliser.learn(transition.lane, transition.obs, transition.reward, ended)

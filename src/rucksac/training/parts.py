@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -9,10 +10,25 @@ from rucksac.agent import Agent
 from rucksac.algorithm.update import METRICS
 from rucksac.config import Config
 from rucksac.environments.rollout import Episode, Rollout
-from rucksac.experience.replay import Replay
-from rucksac.experience.sampling import UniformSampler
+from rucksac.environments.spaces import Spaces
+from rucksac.experience.replay import Column, Replay
+from rucksac.experience.sampling import Sampler
 
 IMPROVEMENT_METRICS = ("policy_loss", "temperature_loss", "entropy")  # 0 in a step that leaves the policy alone
+
+
+def columns_of(spaces: Spaces) -> tuple[Column, ...]:
+    """Return what the replay memory of a run holds in each row."""
+    return (
+        Column("obs", (spaces.obs_size,), of_state=True),
+        Column("action", (spaces.action_size,)),
+        Column("reward"),
+    )
+
+
+def replay_bytes(config: Config, spaces: Spaces) -> int:
+    """Return the size of a run's replay memory when it is full."""
+    return Replay.bytes_for(config.buffer_size, columns_of(spaces))
 
 
 @dataclass
@@ -51,9 +67,20 @@ class Training:
     agent: Agent
     rollout: Rollout
     replay: Replay
-    sampler: UniformSampler
+    sampler: Sampler
     warmup: np.random.Generator
     progress: Progress
+
+    def parts(self) -> dict[str, Any]:
+        """Return what holds state, by its name in a checkpoint."""
+        return {
+            "agent": self.agent,
+            "rollout": self.rollout,
+            "replay": self.replay,
+            "sampler": self.sampler.pick,
+            "warmup": self.warmup,
+            "progress": self.progress,
+        }
 
     def close_episodes(self, lanes: list[int]) -> None:
         """Let open episodes that cannot go on end as truncated."""

@@ -24,12 +24,12 @@ from rucksac.config import Config, with_settings
 from rucksac.environments.making import closed_at_last, make
 from rucksac.environments.reading import spaces_of
 from rucksac.errors import UsageError
-from rucksac.experience.replay import Replay
 from rucksac.resources import available_memory, available_threads
 from rucksac.stats import summarise
 from rucksac.text import count
 from rucksac.training.console import RECENT_EPISODES, console
 from rucksac.training.folder import STARTED_FROM, RunFolder, threads_of
+from rucksac.training.parts import replay_bytes
 from rucksac.training.stopping import FOLLOWING, StopRequest, stop_on_signals
 
 SEED_FOLDER = re.compile(r"seed(\d+)")
@@ -62,7 +62,7 @@ def prepare_group(
     with closed_at_last(make(env, config)) as probe:
         spaces = spaces_of(probe, config.action_low, config.action_high)
     threads = config.threads or 1
-    needed = Replay.bytes_for(config.buffer_size, spaces.obs_size, spaces.action_size) * _at_once(threads)
+    needed = replay_bytes(config, spaces) * _at_once(threads)
     if (free := available_memory()) is not None and needed > free:
         raise UsageError(
             f"{_at_once(threads)} runs at once take {needed / 2**20:,.0f} MiB of replay memory, but only "

@@ -24,7 +24,7 @@ from rucksac.environments.opening import open_lanes
 from rucksac.environments.rollout import Rollout
 from rucksac.errors import TrainingStopped, UsageError
 from rucksac.experience.replay import Replay
-from rucksac.experience.sampling import UniformSampler
+from rucksac.experience.sampling import Sampler, UniformPick, one_step
 from rucksac.resources import available_memory, available_threads
 from rucksac.streams import Stream, generator
 from rucksac.text import count, shortened, size
@@ -36,7 +36,7 @@ from rucksac.training.diagnosis import Watchdog, divergence
 from rucksac.training.evaluate import Evaluation, evaluate_lanes
 from rucksac.training.files import Beginning
 from rucksac.training.folder import STARTED_FROM, RunFolder, origin_of, path_of, threads_of
-from rucksac.training.parts import Progress, Training
+from rucksac.training.parts import Progress, Training, columns_of, replay_bytes
 from rucksac.training.record import CsvRecorder, Recorder, evaluation_at, harmless, to_all
 from rucksac.training.starting import begin_from, settings_from
 from rucksac.training.stopping import StopRequest, stop_on_signals
@@ -178,12 +178,13 @@ def resume_run(plan: Plan, path: Path, console: Console | None) -> Result:
 def prepare(agent: Agent, lanes: Lanes, progress: Progress) -> Training:
     """Return all parts of a run before its first step; no episode has begun."""
     config, spaces = agent.config, agent.spaces
-    replay = Replay(config.buffer_size, len(lanes), spaces.obs_size, spaces.action_size)
+    replay = Replay(config.buffer_size, len(lanes), columns_of(spaces))
+    pick = UniformPick(replay, generator(config.seed, Stream.SAMPLING))
     return Training(
         agent=agent,
         rollout=Rollout(lanes, config.seed),
         replay=replay,
-        sampler=UniformSampler(replay, config.batch_size, config.gamma, generator(config.seed, Stream.SAMPLING)),
+        sampler=Sampler(replay, pick, one_step(config.gamma), config.batch_size),
         warmup=generator(config.seed, Stream.WARMUP),
         progress=progress,
     )
@@ -389,7 +390,7 @@ def _largest_reward(agent: Agent, replay: Replay) -> Callable[[], float]:
     """Return what tells the largest reward so far, as the critics see it."""
 
     def largest() -> float:
-        reward = np.abs(replay.reward)
+        reward = np.abs(replay.data["reward"])
         return float((agent.normaliser.rewards(reward) if agent.normaliser else reward).max())
 
     return largest
@@ -398,7 +399,7 @@ def _largest_reward(agent: Agent, replay: Replay) -> Callable[[], float]:
 def _require_memory(agent: Agent) -> int:
     """Return the bytes of a full replay memory; raise `UsageError` when this machine cannot hold it."""
     config, spaces = agent.config, agent.spaces
-    needed = Replay.bytes_for(config.buffer_size, spaces.obs_size, spaces.action_size)
+    needed = replay_bytes(config, spaces)
     free = available_memory()
     if free is not None and needed > free:
         fitting = int(config.buffer_size * free / needed / 2)
