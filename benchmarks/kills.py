@@ -20,7 +20,7 @@ from pathlib import Path
 
 from rucksac.experience.replay import Replay
 from rucksac.training.agent_file import tensors_of
-from rucksac.training.checkpoint import load_agent, load_replay
+from rucksac.training.loading import load_agent, load_replay
 from rucksac.training.parts import columns_of
 
 OFTEN = "--threads 1 --batch-size 32 --warmup 100 --checkpoint-every 40 --log-every 50 --eval-episodes 1"

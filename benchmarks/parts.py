@@ -17,6 +17,7 @@ from rucksac.building import build, compile_agent
 from rucksac.compilation import computing
 from rucksac.config import Config
 from rucksac.environments.spaces import Continuous, Numbers, Spaces
+from rucksac.experience.columns import bytes_for
 from rucksac.experience.replay import Replay
 from rucksac.experience.sampling import Sampler, UniformPick, one_step
 from rucksac.resources import available_threads
@@ -71,7 +72,7 @@ def main() -> None:
         for part, values in measured.items():
             writer.writerows([part, number, f"{value:.2f}"] for number, value in enumerate(values))
             print(f"{part:36} {statistics.median(values):7.1f} us ({min(values):.1f} to {max(values):.1f})")
-    print(f"replay memory {Replay.bytes_for(1, replay.columns)} bytes per row")
+    print(f"replay memory {bytes_for(1, replay.columns)} bytes per row")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,7 @@ from rucksac.config import Config
 from rucksac.environments.making import make
 from rucksac.environments.opening import lanes_of
 from rucksac.training.checkpoint import Checkpoints
-from rucksac.training.parts import Progress
-from rucksac.training.train import prepare
+from rucksac.training.parts import Progress, prepare
 
 ROWS, NEW, SAVES = 1_000_000, 5_000, 20
 
@@ -33,7 +32,7 @@ def main() -> None:
     lanes = lanes_of(Config(), make("HalfCheetah-v5", Config()))
     spaces = lanes.spaces
     training = prepare(build(Config(buffer_size=ROWS, seed=1), spaces), lanes, Progress())
-    training.rollout.start()
+    training.collector.begin_episodes()
     generator = np.random.default_rng(0)
     obs = generator.standard_normal((2, spaces.obs_size)).astype(np.float32)
     action = np.zeros(spaces.action_size, np.float32)

@@ -5,7 +5,8 @@ import pytest
 import safetensors.numpy
 
 from rucksac.experience import segments
-from rucksac.experience.replay import TERMINATED, TRANSITION, TRUNCATED, Column, Replay
+from rucksac.experience.columns import Column, bytes_for
+from rucksac.experience.replay import TERMINATED, TRANSITION, TRUNCATED, Replay
 from rucksac.experience.sampling import Sampler, UniformPick, after, column, one_step
 from rucksac.training import replay_files
 
@@ -50,7 +51,7 @@ def test_columns_of_ones_own_are_stored_and_drawn_beside_the_others(lanes):
     replay = Replay(60 * lanes, lanes, COLUMNS)
     stored = play(replay, 150)
     assert len(replay) < sum(replay.written)  # the ring went round
-    assert sum(array.nbytes for array in replay.data.values()) == Replay.bytes_for(60 * lanes, COLUMNS)
+    assert sum(array.nbytes for array in replay.data.values()) == bytes_for(60 * lanes, COLUMNS)
     rows = UniformPick(replay, np.random.default_rng(1)).rows(500)
     (obs, next_obs), (picture, next_picture) = (read(replay, rows, name, True) for name in ("obs", "picture"))
     assert picture.dtype == next_picture.dtype == np.uint8

@@ -8,7 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from rucksac.experience.replay import Column, Replay
+from rucksac.experience.columns import Column, bytes_for
+from rucksac.experience.replay import Replay
 from rucksac.experience.sampling import Sampler, UniformPick, one_step
 
 GAMMA = 0.9
@@ -130,5 +131,5 @@ def test_an_empty_memory_cannot_be_sampled():
 def test_a_transition_takes_one_copy_of_each_observation():
     replay = Replay(1000, 1, numbers(17, 6))
     taken = sum(array.nbytes for array in replay.data.values())
-    assert taken == Replay.bytes_for(1000, replay.columns)
+    assert taken == bytes_for(1000, replay.columns)
     assert taken / 1000 <= 110

@@ -5,7 +5,8 @@ from rucksac.building import build
 from rucksac.training.agent_file import tensors_of
 from rucksac.training.console import Console
 from rucksac.training.diagnosis import Watchdog, divergence, first_not_finite
-from rucksac.training.train import Plan, train_run
+from rucksac.training.plan import Plan
+from rucksac.training.train import train_run
 from tests.algorithm.test_update import SPACES, batch, config
 from tests.training.test_loop import config as run_config
 from tests.worlds import World

@@ -6,27 +6,15 @@ of n steps therefore takes n + 1 rows, the last one holding the final state alon
 algorithms.
 """
 
-import math
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+
+from rucksac.experience.columns import KIND, Column
 
 # What a row is, as bits: a row without TRANSITION cannot be sampled.
 TRANSITION, TERMINATED, TRUNCATED = 1, 2, 4
-
-
-class Column(NamedTuple):
-    """One thing that every row holds, as an array of this shape: part of the state, else of the transition."""
-
-    name: str
-    shape: tuple[int, ...] = ()
-    dtype: DTypeLike = np.float32
-    of_state: bool = False
-
-
-KIND = Column("kind", (), np.uint8)  # the bits, which every memory has beside its own columns
 
 
 class Replay:
@@ -46,11 +34,6 @@ class Replay:
 
     def __len__(self) -> int:
         return self.transitions
-
-    @staticmethod
-    def bytes_for(rows: int, columns: Iterable[Column]) -> int:
-        """Return the memory that so many rows of `columns` take."""
-        return rows * sum(math.prod(each.shape) * np.dtype(each.dtype).itemsize for each in (*columns, KIND))
 
     def add(self, lane: int, terminated: bool, truncated: bool, **values: Any) -> None:
         """Store one step: each column by its name, and the next value of each column of the state as `next_NAME`.

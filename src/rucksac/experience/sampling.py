@@ -1,27 +1,15 @@
-"""From replay memory to a batch: a pick chooses rows, a fold turns them into what a gradient step needs."""
+"""From replay memory to a batch: a pick chooses rows, a fold turns them into what a gradient step needs.
 
-from collections.abc import Callable, Mapping
-from typing import Protocol
+A fold says how each field of a `Batch` is read, and reads are made of reads: `after(column("obs"))` is the next
+observation. They have no state, so that a fold may be taken apart and combined anew.
+"""
 
 import numpy as np
 import torch
 
 from rucksac.algorithm.update import Batch
+from rucksac.experience.kinds import Fold, Pick, Read
 from rucksac.experience.replay import TERMINATED, TRANSITION, Replay
-
-Read = Callable[[Replay, np.ndarray, np.ndarray | None], np.ndarray]
-"""Returns something for each of these rows (B,), in the array given last if there is one; changes nothing else."""
-Fold = Mapping[str, Read]
-"""How to read each field of a `Batch`. Reads are made of others: `after(column("obs"))` is the next observation."""
-
-
-class Pick(Protocol):
-    """Chooses which transitions to learn from, with random numbers of its own."""
-
-    STATE: tuple[str, ...]  # what of it a checkpoint holds
-
-    def rows(self, count: int) -> np.ndarray:
-        """Return rows (count,) that hold transitions; raise `ValueError` when nothing is stored."""
 
 
 class UniformPick:
@@ -69,13 +57,8 @@ def discount(gamma: float) -> Read:
 
 def one_step(gamma: float) -> Fold:
     """Return the fold of single transitions."""
-    return {
-        "obs": column("obs"),
-        "action": column("action"),
-        "reward": column("reward"),
-        "discount": discount(gamma),
-        "next_obs": after(column("obs")),
-    }
+    obs, action, reward = map(column, ("obs", "action", "reward"))
+    return {"obs": obs, "action": action, "reward": reward, "discount": discount(gamma), "next_obs": after(obs)}
 
 
 class Sampler:

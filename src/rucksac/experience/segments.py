@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rucksac.experience.replay import KIND, TRANSITION, Replay
+from rucksac.experience.columns import KIND, bytes_for
+from rucksac.experience.replay import TRANSITION, Replay
 
 Piece = dict[str, np.ndarray]  # by column, `KIND` included
 LARGEST_PIECE = 16 * 2**20  # bytes
@@ -15,7 +16,7 @@ LARGEST_PIECE = 16 * 2**20  # bytes
 
 def cut(replay: Replay, lane: int, since: int) -> Iterator[tuple[int, Piece]]:
     """Yield (first row, piece) for all that the lane has written from row `since` to the row it writes next."""
-    at_most = max(1, LARGEST_PIECE // replay.bytes_for(1, replay.columns))
+    at_most = max(1, LARGEST_PIECE // bytes_for(1, replay.columns))
     end = replay.written[lane] + 1
     for first in range(max(since, end - replay.rows_per_lane), end, at_most):
         yield first, _piece(replay, lane, first, min(end, first + at_most) - first)

@@ -15,7 +15,7 @@ from rucksac.compilation import computing
 from rucksac.config import Config
 from rucksac.environments.choices import Choices
 from rucksac.environments.spaces import Spaces
-from rucksac.training.train import threads_for
+from rucksac.training.needs import threads_for
 
 FLOAT = 4  # bytes
 SECONDS_OF_STEPS = 1.0

@@ -25,7 +25,7 @@ from rucksac.tools.examination import failure, judge_play, judge_spaces
 from rucksac.tools.findings import Finding
 from rucksac.tools.patience import patience
 from rucksac.tools.random_play import Hearing, RandomPlay, Sights, play_randomly
-from rucksac.training.parts import replay_bytes
+from rucksac.training.needs import replay_bytes
 
 MOST_STEPS, MOST_SECONDS = 2_000, 10.0  # of random play
 WORTH_A_WORKER = 1e-3  # seconds per environment step; what a worker costs is a tenth of that

@@ -9,10 +9,14 @@ import numpy as np
 from rucksac.agent import Agent
 from rucksac.algorithm.update import METRICS
 from rucksac.config import Config
-from rucksac.environments.rollout import Episode, Rollout
+from rucksac.environments.lanes import Lanes
+from rucksac.environments.rollout import Collector
 from rucksac.environments.spaces import Spaces
-from rucksac.experience.replay import Column, Replay
-from rucksac.experience.sampling import Sampler
+from rucksac.environments.transitions import Episode
+from rucksac.experience.columns import Column
+from rucksac.experience.replay import Replay
+from rucksac.experience.sampling import Sampler, UniformPick, one_step
+from rucksac.streams import Stream, generator
 
 IMPROVEMENT_METRICS = ("policy_loss", "temperature_loss", "entropy")  # 0 in a step that leaves the policy alone
 
@@ -24,11 +28,6 @@ def columns_of(spaces: Spaces) -> tuple[Column, ...]:
         Column("action", (spaces.action_size,)),
         Column("reward"),
     )
-
-
-def replay_bytes(config: Config, spaces: Spaces) -> int:
-    """Return the size of a run's replay memory when it is full."""
-    return Replay.bytes_for(config.buffer_size, columns_of(spaces))
 
 
 @dataclass
@@ -65,26 +64,32 @@ class Training:
     """The parts of a run that hold state."""
 
     agent: Agent
-    rollout: Rollout
+    collector: Collector
     replay: Replay
     sampler: Sampler
-    warmup: np.random.Generator
     progress: Progress
 
     def parts(self) -> dict[str, Any]:
         """Return what holds state, by its name in a checkpoint."""
         return {
             "agent": self.agent,
-            "rollout": self.rollout,
+            "rollout": self.collector,
             "replay": self.replay,
             "sampler": self.sampler.pick,
-            "warmup": self.warmup,
+            "warmup": self.collector.warmup,
             "progress": self.progress,
         }
 
-    def close_episodes(self, lanes: list[int]) -> None:
-        """Let open episodes that cannot go on end as truncated."""
-        for lane in lanes:
-            self.replay.close_episode(lane)
-            if self.agent.normaliser:
-                self.agent.normaliser.running[lane] = 0.0
+
+def prepare(agent: Agent, lanes: Lanes, progress: Progress) -> Training:
+    """Return all parts of a run before its first step; no episode has begun."""
+    config = agent.config
+    replay = Replay(config.buffer_size, len(lanes), columns_of(agent.spaces))
+    pick = UniformPick(replay, generator(config.seed, Stream.SAMPLING))
+    return Training(
+        agent=agent,
+        collector=Collector(lanes, config.seed),
+        replay=replay,
+        sampler=Sampler(replay, pick, one_step(config.gamma), config.batch_size),
+        progress=progress,
+    )

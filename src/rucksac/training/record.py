@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 
 from rucksac.algorithm.update import METRICS
-from rucksac.environments.rollout import Episode
+from rucksac.environments.transitions import Episode
 from rucksac.errors import ANYTHING, UsageError
 from rucksac.text import shortened
 from rucksac.training.files import Beginning, GrowingFile
