@@ -54,7 +54,8 @@ class Clock:
 
 
 def rucksac(work: Work, precision: str = "fp32") -> float:
-    from rucksac.training.train import Plan, train_run
+    from rucksac.training.plan import Plan
+    from rucksac.training.train import train_run
 
     with tempfile.TemporaryDirectory() as folder:
         train_run(Plan(work.env, settings(work, precision), "sac"), Path(folder) / "run", None)
@@ -67,7 +68,8 @@ def rucksac_bf16(work: Work) -> float:
 
 def rucksac_seeds(work: Work) -> float:
     """Return the sum over two runs side by side, each while the other goes on too."""
-    from rucksac.training.seeds import Group, prepare_group
+    from rucksac.training.group import Group
+    from rucksac.training.seeds import prepare_group
 
     with tempfile.TemporaryDirectory() as folder:
         group = Path(folder) / "group"

@@ -53,8 +53,9 @@ def rucksac(env: str, case: Case) -> float:
 
     from rucksac.config import Config
     from rucksac.environments.opening import open_lanes
-    from rucksac.environments.rollout import Rollout
-    from rucksac.training.train import Plan, train_run
+    from rucksac.environments.rollout import Collector
+    from rucksac.training.plan import Plan
+    from rucksac.training.train import train_run
 
     many = {"envs": case.envs, "workers": case.workers}
     if case.learning:
@@ -74,13 +75,13 @@ def rucksac(env: str, case: Case) -> float:
         return (STOP - START) / (seconds[STOP] - seconds[START])
     with ExitStack() as cleanup:
         lanes, _ = open_lanes(env, Config(**many), cleanup, print)
-        rollout = Rollout(lanes, 1)
-        rollout.start()
+        collector = Collector(lanes, 1)
+        collector.begin_episodes()
         actions = random_actions(case.envs, lanes.spaces.action_size)
 
         def step() -> None:
-            rollout.step(actions)
-            rollout.begin_anew()
+            collector.step(actions)
+            collector.begin_episodes()
 
         return rate(step, case.envs)
 

@@ -21,9 +21,12 @@ from rucksac.environments.making import make
 from rucksac.environments.opening import lanes_of
 from rucksac.errors import UsageError
 from rucksac.training import files
-from rucksac.training.checkpoint import UNREADABLE, Checkpoints, load_agent
-from rucksac.training.parts import Progress
-from rucksac.training.train import Plan, prepare, train_run
+from rucksac.training.checkpoint import Checkpoints
+from rucksac.training.checkpoint_layout import UNREADABLE
+from rucksac.training.loading import load_agent
+from rucksac.training.parts import Progress, prepare
+from rucksac.training.plan import Plan
+from rucksac.training.train import train_run
 
 VALUES = [None, True, -1, 0, 2**31, 2**63, 2**200, 1e308, -1e308, 0.5, "", "..", "../x", "/etc/passwd", "a" * 1000,
           [], {}, [[]], {"a": 1}, [1] * 100, ["x"], "__import__('os').system('false')", "\u0000", "NaN"]  # fmt: skip

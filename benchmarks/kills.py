@@ -20,7 +20,8 @@ from pathlib import Path
 
 from rucksac.experience.replay import Replay
 from rucksac.training.agent_file import tensors_of
-from rucksac.training.checkpoint import load_agent, load_replay
+from rucksac.training.loading import load_agent, load_replay
+from rucksac.training.parts import columns_of
 
 OFTEN = "--threads 1 --batch-size 32 --warmup 100 --checkpoint-every 40 --log-every 50 --eval-episodes 1"
 CASES = {
@@ -76,10 +77,10 @@ def replay_of(run: Path) -> bytes:
     """Return the rows of replay memory that hold something."""
     agent = load_agent(run)
     config, spaces = agent.config, agent.spaces
-    replay = Replay(config.buffer_size, config.envs, spaces.obs_size, spaces.action_size)
+    replay = Replay(config.buffer_size, config.envs, columns_of(spaces))
     load_replay(run, replay)
     valid = replay.kind > 0
-    return b"".join(part[valid].tobytes() for part in (replay.obs, replay.action, replay.reward, replay.kind))
+    return b"".join(array[valid].tobytes() for array in replay.data.values())
 
 
 def compare(left: Path, right: Path) -> dict[str, bool]:

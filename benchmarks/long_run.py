@@ -15,7 +15,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from rucksac.config import Config
-from rucksac.training.train import Plan, train_run
+from rucksac.training.plan import Plan
+from rucksac.training.train import train_run
 
 RESULTS = Path(__file__).parent / "results"
 

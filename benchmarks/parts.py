@@ -17,10 +17,12 @@ from rucksac.building import build, compile_steps
 from rucksac.compilation import computing
 from rucksac.config import Config
 from rucksac.environments.spaces import Continuous, Numbers, Spaces
+from rucksac.experience.columns import bytes_for
 from rucksac.experience.replay import Replay
-from rucksac.experience.sampling import UniformSampler
+from rucksac.experience.sampling import Sampler, UniformPick, one_step
 from rucksac.learner import Learner
 from rucksac.resources import available_threads
+from rucksac.training.parts import columns_of
 
 OBS, ACTION, ROWS, ROUNDS, CALLS = 17, 6, 1_000_000, 15, 500
 
@@ -39,19 +41,20 @@ def rounds(function: Callable[[], object]) -> list[float]:
 def main() -> None:
     """Measure and write."""
     generator = np.random.default_rng(0)
-    replay = Replay(ROWS, 1, OBS, ACTION)
+    actions = Continuous((ACTION,), np.dtype(np.float32), -np.ones(ACTION), np.ones(ACTION))
+    spaces = Spaces(Numbers((OBS,)), actions)
+    replay = Replay(ROWS, 1, columns_of(spaces))
     obs, action = generator.standard_normal((2, OBS)).astype(np.float32), np.zeros(ACTION, np.float32)
     clock = iter(range(10**9))
 
     def add() -> None:
-        replay.add(0, obs[0], action, 1.0, obs[1], False, next(clock) % 1000 == 999)
+        ended = next(clock) % 1000 == 999
+        replay.add(0, False, ended, obs=obs[0], action=action, reward=1.0, next_obs=obs[1])
 
     adding = rounds(add)
     while len(replay) < ROWS - ROWS // 1000 - 2:
         add()
-    sampler = UniformSampler(replay, 256, 0.99, generator)
-    actions = Continuous((ACTION,), np.dtype(np.float32), -np.ones(ACTION), np.ones(ACTION))
-    spaces = Spaces(Numbers((OBS,)), actions)
+    sampler = Sampler(replay, UniformPick(replay, generator), one_step(0.99), 256)
     one = generator.standard_normal((1, OBS)).astype(np.float32)
     with computing(available_threads()):
         eager, compiled = (build(Config(compile=mode), spaces) for mode in ("never", "auto"))
@@ -70,7 +73,7 @@ def main() -> None:
         for part, values in measured.items():
             writer.writerows([part, number, f"{value:.2f}"] for number, value in enumerate(values))
             print(f"{part:36} {statistics.median(values):7.1f} us ({min(values):.1f} to {max(values):.1f})")
-    print(f"replay memory {Replay.bytes_for(1, OBS, ACTION)} bytes per row")
+    print(f"replay memory {bytes_for(1, replay.columns)} bytes per row")
 
 
 if __name__ == "__main__":

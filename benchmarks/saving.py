@@ -17,11 +17,8 @@ from rucksac.building import build
 from rucksac.config import Config
 from rucksac.environments.making import make
 from rucksac.environments.opening import lanes_of
-from rucksac.environments.rollout import Rollout
-from rucksac.experience.replay import Replay
-from rucksac.experience.sampling import UniformSampler
 from rucksac.training.checkpoint import Checkpoints
-from rucksac.training.parts import Progress, Training
+from rucksac.training.parts import Progress, prepare
 
 ROWS, NEW, SAVES = 1_000_000, 5_000, 20
 
@@ -34,21 +31,18 @@ def main() -> None:
     """Measure and write."""
     lanes = lanes_of(Config(), make("HalfCheetah-v5", Config()))
     spaces = lanes.spaces
-    agent = build(Config(), spaces)
-    replay = Replay(ROWS, 1, spaces.obs_size, spaces.action_size)
-    rollout = Rollout(lanes, seed=1)
-    rollout.start()
+    training = prepare(build(Config(buffer_size=ROWS, seed=1), spaces), lanes, Progress())
+    training.collector.begin_episodes()
     generator = np.random.default_rng(0)
     obs = generator.standard_normal((2, spaces.obs_size)).astype(np.float32)
     action = np.zeros(spaces.action_size, np.float32)
-    sampler = UniformSampler(replay, 256, 0.99, generator)
-    training = Training(agent, rollout, replay, sampler, generator, Progress())
     rows = []
     with tempfile.TemporaryDirectory(dir=Path(__file__).parent) as folder:
         checkpoints = Checkpoints(Path(folder), keep=2)
         for number in range(-1, SAVES):
             for step in range(ROWS if number < 0 else NEW):
-                replay.add(0, obs[0], action, 1.0, obs[1], False, step % 1000 == 999)
+                ended = step % 1000 == 999
+                training.replay.add(0, False, ended, obs=obs[0], action=action, reward=1.0, next_obs=obs[1])
             training.progress.env_steps += ROWS if number < 0 else NEW
             before, begin = peak_mib(), time.perf_counter()
             checkpoints.save(training, {})

@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 import torch
 
-from rucksac.training import loop
+from rucksac.training.loop import Loop
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,13 +20,13 @@ def compiled_steps_stay_in_the_project(pytestconfig):
 @pytest.fixture
 def trained(monkeypatch):
     """Collect the `Training` of every run of the test."""
-    seen, original = [], loop.run
+    seen, original = [], Loop.run
 
-    def watched(training, *arguments):
-        seen.append(training)
-        original(training, *arguments)
+    def watched(loop):
+        seen.append(loop.training)
+        original(loop)
 
-    monkeypatch.setattr(loop, "run", watched)
+    monkeypatch.setattr(Loop, "run", watched)
     return seen
 
 

@@ -13,7 +13,8 @@ import torch
 from rucksac.algorithm.recipes import RECIPES
 from rucksac.config import Config
 from rucksac.training.agent_file import tensors_of
-from rucksac.training.train import Plan, train_run
+from rucksac.training.plan import Plan
+from rucksac.training.train import train_run
 from tests.worlds import Bandit, Chain, Delayed, Forever, Once, Scaled
 
 QUICK = Config(

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import rucksac
 from rucksac.algorithm import equations
-from rucksac.environments.rollout import Rollout
-from rucksac.training.train import Plan, train_run
+from rucksac.environments.rollout import Collector
+from rucksac.training.plan import Plan
+from rucksac.training.train import train_run
 from tests.training.test_loop import config
 
 HOME = Path(rucksac.__file__).parent
@@ -23,7 +24,7 @@ def test_from_env_step_to_the_optimiser_and_back():
         code = frame.f_code
         if event != "call" or not code.co_filename.startswith(str(HOME)):
             return
-        if code is Rollout.step.__code__:
+        if code is Collector.step.__code__:
             if seen_optimiser:  # a whole round: from one env.step, over the optimiser, to the next
                 last_stretch.update(visited)
             visited.clear()

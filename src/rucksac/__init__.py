@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from rucksac.agent import Agent
     from rucksac.config import Config
     from rucksac.errors import TrainingStopped, UsageError
-    from rucksac.training.checkpoint import load_agent as load
     from rucksac.training.evaluate import evaluate
+    from rucksac.training.loading import load_agent as load
     from rucksac.training.train import resume, train
 
 __version__ = "0.1.0"
@@ -23,7 +23,7 @@ _HOMES = {
     "TrainingStopped": ("rucksac.errors", "TrainingStopped"),
     "UsageError": ("rucksac.errors", "UsageError"),
     "evaluate": ("rucksac.training.evaluate", "evaluate"),
-    "load": ("rucksac.training.checkpoint", "load_agent"),
+    "load": ("rucksac.training.loading", "load_agent"),
     "resume": ("rucksac.training.train", "resume"),
     "train": ("rucksac.training.train", "train"),
 }

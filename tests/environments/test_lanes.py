@@ -16,7 +16,7 @@ from rucksac.building import build
 from rucksac.config import Config
 from rucksac.environments.making import make
 from rucksac.environments.opening import lanes_of, open_lanes
-from rucksac.environments.rollout import Rollout
+from rucksac.environments.rollout import Collector
 from rucksac.errors import EnvironmentFailed, UsageError
 from rucksac.training.evaluate import evaluate_lanes
 from tests.worlds import Counter, Failing, OnlyInWorkers, OutOfStep, Random, World
@@ -32,14 +32,14 @@ def opened(source, cleanup, say=lambda text: None, **settings):
 
 def play(lanes, steps, seed=1):
     """Return the transitions, episodes and lost lanes of so many steps with actions of their own."""
-    rollout, generator = Rollout(lanes, seed), np.random.default_rng(0)
-    rollout.start()
+    collector, generator = Collector(lanes, seed), np.random.default_rng(0)
+    collector.begin_episodes()
     transitions, episodes, lost = [], [], []
     for _ in range(steps):
         actions = generator.uniform(-1, 1, (len(lanes), lanes.spaces.action_size)).astype(np.float32)
-        for found, new in zip((transitions, episodes, lost), rollout.step(actions), strict=True):
+        for found, new in zip((transitions, episodes, lost), collector.step(actions), strict=True):
             found += new
-        rollout.begin_anew()
+        collector.begin_episodes()
     return transitions, episodes, lost
 
 

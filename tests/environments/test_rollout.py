@@ -5,24 +5,24 @@ import pytest
 from rucksac.config import Config
 from rucksac.environments.making import make
 from rucksac.environments.opening import lanes_of
-from rucksac.environments.rollout import Rollout
+from rucksac.environments.rollout import Collector
 from rucksac.errors import UsageError
 from tests.worlds import Counter, Faulty, Once, World
 
 
-def rollout_of(*envs, seed=0):
-    rollout = Rollout(lanes_of(Config(), *envs), seed)
-    rollout.start()
-    return rollout
+def collector_of(*envs, seed=0):
+    collector = Collector(lanes_of(Config(), *envs), seed)
+    collector.begin_episodes()
+    return collector
 
 
 @pytest.mark.parametrize("lanes", [1, 3])
 def test_transitions_never_join_two_episodes_and_returns_are_counted(lanes):
-    rollout = rollout_of(*(Counter() for _ in range(lanes)))
+    collector = collector_of(*(Counter() for _ in range(lanes)))
     transitions, episodes = [], []
     for _ in range(21):  # three rounds of an episode of 3 and one of 4
-        new, finished, _ = rollout.step(np.zeros((lanes, 1), np.float32))
-        rollout.begin_anew()
+        new, finished, _ = collector.step(np.zeros((lanes, 1), np.float32))
+        collector.begin_episodes()
         transitions += new
         episodes += finished
     for lane in range(lanes):
@@ -37,7 +37,7 @@ def test_transitions_never_join_two_episodes_and_returns_are_counted(lanes):
 
 
 def test_termination_wins_over_truncation():
-    (transition,), _, _ = rollout_of(Once()).step(np.zeros((1, 1), np.float32))
+    (transition,), _, _ = collector_of(Once()).step(np.zeros((1, 1), np.float32))
     assert (transition.terminated, transition.truncated) == (True, False)
 
 
@@ -55,10 +55,10 @@ def test_every_episode_has_a_seed_of_its_own_and_equal_runs_have_equal_seeds():
 
     def seeds(seed):
         envs = [Remembering(), Remembering()]
-        rollout = rollout_of(*envs, seed=seed)
+        collector = collector_of(*envs, seed=seed)
         for _ in range(5):
-            rollout.step(np.zeros((2, 1), np.float32))
-            rollout.begin_anew()
+            collector.step(np.zeros((2, 1), np.float32))
+            collector.begin_episodes()
         return envs[0].seeds + envs[1].seeds
 
     assert seeds(1) == seeds(1)
@@ -79,11 +79,11 @@ def test_every_episode_has_a_seed_of_its_own_and_equal_runs_have_equal_seeds():
     ],
 )
 def test_an_environment_that_breaks_its_word_is_named_as_the_cause(fault, says):
-    rollout = rollout_of(Faulty(fault))
+    collector = collector_of(Faulty(fault))
     with pytest.raises(UsageError, match=says):
         for _ in range(4):
-            rollout.step(np.zeros((1, 1), np.float32))
-            rollout.begin_anew()
+            collector.step(np.zeros((1, 1), np.float32))
+            collector.begin_episodes()
 
 
 def test_unknown_environments_get_the_nearest_names():

@@ -8,14 +8,22 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from rucksac.experience.columns import Column, bytes_for
 from rucksac.experience.replay import Replay
-from rucksac.experience.sampling import UniformSampler
+from rucksac.experience.sampling import Sampler, UniformPick, one_step
 
 GAMMA = 0.9
 
 
+def numbers(obs_size, action_size):
+    return Column("obs", (obs_size,), of_state=True), Column("action", (action_size,)), Column("reward")
+
+
+NUMBERS = numbers(1, 1)
+
+
 def sampler_of(replay, rows=64, seed=0):
-    return UniformSampler(replay, rows, GAMMA, np.random.default_rng(seed))
+    return Sampler(replay, UniformPick(replay, np.random.default_rng(seed)), one_step(GAMMA), rows)
 
 
 def drawn(replay, rounds=30):
@@ -35,7 +43,7 @@ class ReplayAgainstList(RuleBasedStateMachine):
 
     @initialize(rows=st.integers(6, 30), lanes=st.integers(1, 3))
     def start(self, rows, lanes):
-        self.replay = Replay(rows, lanes, 1, 1)
+        self.replay = Replay(rows, lanes, NUMBERS)
         self.capacity = self.replay.rows_per_lane
         self.model = [[] for _ in range(lanes)]  # per lane: rows, either a transition or None for a lone observation
         self.open = [False] * lanes
@@ -50,9 +58,7 @@ class ReplayAgainstList(RuleBasedStateMachine):
             rows.append(None)
         obs, next_obs = self.clock_of(lane), self.clock + 1.0
         self.clock = next_obs
-        self.replay.add(
-            lane, np.array([obs]), np.array([obs / 1000]), obs / 7, np.array([next_obs]), terminated, truncated
-        )
+        self.replay.add(lane, terminated, truncated, obs=obs, action=obs / 1000, reward=obs / 7, next_obs=next_obs)
         rows[-1] = (obs, obs / 1000, obs / 7, 0.0 if terminated else GAMMA, next_obs)
         rows.append(None)
         self.last = {**getattr(self, "last", {}), lane: next_obs}
@@ -86,20 +92,14 @@ def fill(replay, lengths, truncated=False):
         for step in range(length):
             last = step == length - 1
             replay.add(
-                0,
-                np.array([clock]),
-                np.array([0.0]),
-                0.0,
-                np.array([clock + 1]),
-                last and not truncated,
-                last and truncated,
+                0, last and not truncated, last and truncated, obs=clock, action=0.0, reward=0.0, next_obs=clock + 1
             )
             clock += 1
         clock += 1
 
 
 def test_sampling_is_uniform_over_transitions_not_over_rows():
-    replay = Replay(40, 1, 1, 1)
+    replay = Replay(40, 1, NUMBERS)
     fill(replay, [1, 2, 9, 1, 4])
     sampler, tally = sampler_of(replay, rows=1000), Tally()
     for _ in range(100):
@@ -111,25 +111,25 @@ def test_sampling_is_uniform_over_transitions_not_over_rows():
 
 
 def test_truncation_keeps_the_discount_and_the_last_observation():
-    replay = Replay(20, 1, 1, 1)
+    replay = Replay(20, 1, NUMBERS)
     fill(replay, [3], truncated=True)
     fill(replay, [1], truncated=True)
     assert (2.0, 0.0, 0.0, 0.9, 3.0) in drawn(replay)
 
 
 def test_termination_ends_the_discount():
-    replay = Replay(20, 1, 1, 1)
+    replay = Replay(20, 1, NUMBERS)
     fill(replay, [3])
     assert {(o, d, n) for o, _, _, d, n in drawn(replay)} == {(0, 0.9, 1), (1, 0.9, 2), (2, 0.0, 3)}
 
 
 def test_an_empty_memory_cannot_be_sampled():
     with pytest.raises(ValueError, match="empty"):
-        sampler_of(Replay(10, 1, 1, 1)).sample()
+        sampler_of(Replay(10, 1, NUMBERS)).sample()
 
 
 def test_a_transition_takes_one_copy_of_each_observation():
-    replay = Replay(1000, 1, 17, 6)
-    taken = sum(array.nbytes for array in (replay.obs, replay.action, replay.reward, replay.kind))
-    assert taken == Replay.bytes_for(1000, 17, 6)
+    replay = Replay(1000, 1, numbers(17, 6))
+    taken = sum(array.nbytes for array in replay.data.values())
+    assert taken == bytes_for(1000, replay.columns)
     assert taken / 1000 <= 110

@@ -18,11 +18,14 @@ from rucksac.environments.opening import lanes_of
 from rucksac.errors import UsageError
 from rucksac.training import files
 from rucksac.training.agent_file import load_tensors, tensors_of
-from rucksac.training.checkpoint import UNREADABLE, Checkpoints, load_agent
+from rucksac.training.checkpoint import Checkpoints
+from rucksac.training.checkpoint_layout import UNREADABLE
 from rucksac.training.folder import RunFolder
 from rucksac.training.info import info
-from rucksac.training.parts import Progress
-from rucksac.training.train import Plan, plan_of, prepare, resume_run, train_run
+from rucksac.training.loading import load_agent
+from rucksac.training.parts import Progress, prepare
+from rucksac.training.plan import Plan, plan_of
+from rucksac.training.train import resume_run, train_run
 from tests.training.test_loop import SMALL, config
 from tests.worlds import World
 

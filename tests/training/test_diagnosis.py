@@ -5,7 +5,8 @@ from rucksac.building import build
 from rucksac.training.agent_file import tensors_of
 from rucksac.training.console import Console
 from rucksac.training.diagnosis import Watchdog, divergence, first_not_finite
-from rucksac.training.train import Plan, train_run
+from rucksac.training.plan import Plan
+from rucksac.training.train import train_run
 from tests.algorithm.test_update import SPACES, batch, config
 from tests.training.test_loop import config as run_config
 from tests.worlds import World
@@ -85,7 +86,7 @@ def test_a_real_run_whose_alpha_explodes_is_told(said):
     assert any("alpha has grown to" in text for text in said)
 
 
-@pytest.mark.parametrize("name", ["reward", "obs", "next_obs", "critic.square.mlp.layers.0.weight"])
+@pytest.mark.parametrize("name", ["reward", "obs", "next_obs", "critic.moments.square.mlp.layers.0.weight"])
 def test_the_first_tensor_that_is_not_finite_is_named(name, tmp_path):
     agent, data = build(config(), SPACES), batch()
     everything = {**data._asdict(), **tensors_of(agent)}

@@ -22,7 +22,9 @@ from rucksac.resources import available_threads
 from rucksac.training.agent_file import tensors_of
 from rucksac.training.console import Console
 from rucksac.training.loop import crossed
-from rucksac.training.train import Plan, plan_of, resume_run, threads_for, train_run
+from rucksac.training.needs import threads_for
+from rucksac.training.plan import Plan, plan_of
+from rucksac.training.train import resume_run, train_run
 from tests.worlds import Counter, Failing, Faulty, Forever, InItsOwnOrder, OnlyInWorkers, OutOfStep, World
 
 SMALL = {

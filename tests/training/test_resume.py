@@ -25,7 +25,8 @@ from rucksac.learner import Learner
 from rucksac.training import snapshot
 from rucksac.training.console import Console
 from rucksac.training.parts import Progress
-from rucksac.training.train import Plan, plan_of, resume_run, train_run
+from rucksac.training.plan import Plan, plan_of
+from rucksac.training.train import resume_run, train_run
 from tests.training.test_loop import config
 from tests.worlds import Counter, OutOfStep, World
 
@@ -98,11 +99,13 @@ def test_a_resumed_run_equals_the_uninterrupted_one_in_every_attribute(tmp_path,
     whole, _, resumed = trained
     assert resumed.agent.grad_steps == whole.agent.grad_steps > 50
     settled = ["training.progress.saved"]  # the first half ends with a checkpoint of its own
-    replay = [f"training.replay.{name}" for name in ("obs", "action", "reward")]  # rows that are overwritten in part
+    replay = [
+        f"training.replay.data.{name}" for name in ("obs", "action", "reward")
+    ]  # rows that are overwritten in part
     assert set(differences(whole, resumed)) <= {*settled, *replay}
     valid = whole.replay.kind > 0
     for name in ("obs", "action", "reward"):
-        assert np.array_equal(getattr(whole.replay, name)[valid], getattr(resumed.replay, name)[valid])
+        assert np.array_equal(whole.replay.data[name][valid], resumed.replay.data[name][valid])
     assert logs(tmp_path / "whole") == logs(tmp_path / "halves")
 
 

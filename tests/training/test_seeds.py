@@ -12,7 +12,8 @@ import rucksac
 from rucksac.errors import UsageError
 from rucksac.training.agent_file import tensors_of
 from rucksac.training.folder import RunFolder
-from rucksac.training.seeds import _last_rows, parse_seeds
+from rucksac.training.logs import last_rows
+from rucksac.training.seeds import parse_seeds
 from tests.training.test_resume import COMMAND, logs
 
 FLAGS = "Pendulum-v1 --steps 500 --warmup 40 --batch-size 32 --hidden 32 --compile never".split()
@@ -31,7 +32,7 @@ def test_seeds_side_by_side_are_the_runs_they_would_be_alone_also_when_stopped_i
     group, alone = tmp_path / "group", tmp_path / "alone"
     with subprocess.Popen([*COMMAND, "train", *FLAGS, "--seeds", "1-3", "--run", group], stderr=subprocess.PIPE) as run:
         deadline = time.monotonic() + 120
-        while not any(len(_last_rows(group / f"seed{seed}/metrics.csv", 9)) > 2 for seed in (1, 2, 3)):
+        while not any(len(last_rows(group / f"seed{seed}/metrics.csv", 9)) > 2 for seed in (1, 2, 3)):
             assert run.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -74,18 +75,18 @@ def test_rows_of_a_log_that_is_being_written_are_whole(tmp_path):
         writer.writerow(["step", "value"])
         writer.writerows([number, "x" * 150] for number in range(50))
         stream.write("50,hal")
-    assert [int(row["step"]) for row in _last_rows(file, 3)] == [47, 48, 49]
-    assert len(_last_rows(file, 1_000)) == 50
+    assert [int(row["step"]) for row in last_rows(file, 3)] == [47, 48, 49]
+    assert len(last_rows(file, 1_000)) == 50
     file.write_text("step,value\n1,2\n")
-    assert _last_rows(file, 3) == [{"step": "1", "value": "2"}]
-    assert _last_rows(tmp_path / "none.csv", 3) == []
+    assert last_rows(file, 3) == [{"step": "1", "value": "2"}]
+    assert last_rows(tmp_path / "none.csv", 3) == []
 
 
 def test_seeds_whose_parent_was_killed_save_and_end_and_are_waited_for(tmp_path):
     group = tmp_path / "group"
     long = [word if word != "500" else "1000000" for word in FLAGS]
     with subprocess.Popen([*COMMAND, "train", *long, "--seeds", "1", "--run", group, "--quiet"]) as parent:
-        wait_until(lambda: len(_last_rows(group / "seed1/metrics.csv", 9)) > 2 and parent.poll() is None)
+        wait_until(lambda: len(last_rows(group / "seed1/metrics.csv", 9)) > 2 and parent.poll() is None)
         child = RunFolder(group / "seed1").occupant()
         os.kill(child, signal.SIGSTOP)  # it cannot answer yet, as if saving took long
         parent.kill()

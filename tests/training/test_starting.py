@@ -10,7 +10,7 @@ import rucksac
 from rucksac.cli import main
 from rucksac.errors import UsageError
 from rucksac.training.agent_file import tensors_of
-from rucksac.training.train import plan_of
+from rucksac.training.plan import plan_of
 from tests.training.test_loop import SMALL
 from tests.worlds import Scaled
 

@@ -63,8 +63,8 @@ class Evaluate(TakesEnvArgs):
 
     def run(self) -> int:
         """Evaluate."""
-        from rucksac.training.checkpoint import load_agent
         from rucksac.training.evaluate import evaluate
+        from rucksac.training.loading import load_agent
 
         agent = _with_env_args(load_agent(self.run_folder, best=self.best), self.env_args)
         result = evaluate(agent, _environment(self.run_folder, self.env), self.episodes, self.seed)
@@ -130,7 +130,7 @@ class Watch(TakesEnvArgs):
         """Watch."""
         from rucksac.tools.display import has_display
         from rucksac.tools.watch import show, write_video
-        from rucksac.training.checkpoint import load_agent
+        from rucksac.training.loading import load_agent
 
         def say(text: str) -> None:
             print(text, file=sys.stderr, flush=True)

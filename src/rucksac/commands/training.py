@@ -17,7 +17,7 @@ from rucksac.errors import TrainingStopped
 
 if TYPE_CHECKING:
     from rucksac.training.console import Console
-    from rucksac.training.train import Result
+    from rucksac.training.run import Result
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,8 @@ class Train(Command):
     def _run(self) -> int:
         from rucksac.training.console import Console
         from rucksac.training.folder import next_free
-        from rucksac.training.train import Plan, beginning, train_run
+        from rucksac.training.plan import Plan, beginning
+        from rucksac.training.train import train_run
 
         _, recipe, origin = beginning(self.recipe, self.start_from)
         name = re.sub(r"[^\w.-]+", "-", self.env) + f"-{recipe}"
@@ -103,8 +104,9 @@ class Resume(Command):
 
     def _run(self) -> int:
         from rucksac.training.console import Console
+        from rucksac.training.plan import plan_of
         from rucksac.training.seeds import extend_group, is_group
-        from rucksac.training.train import plan_of, resume_run
+        from rucksac.training.train import resume_run
 
         if is_group(self.run_folder):
             if self.steps is not None:
@@ -128,7 +130,7 @@ def _report(result: "Result", folder: Path, as_json: bool, console: "Console | N
 
 
 def _run_group(folder: Path, quiet: bool, as_json: bool) -> int:
-    from rucksac.training.seeds import Group
+    from rucksac.training.group import Group
 
     summary, code = Group(folder, quiet).run()
     if as_json:

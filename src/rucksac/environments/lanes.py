@@ -4,7 +4,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from rucksac.environments.spaces import Spaces, Stepped
+from rucksac.environments.spaces import Door, Spaces, Stepped
 
 
 class Began(NamedTuple):
@@ -36,6 +36,16 @@ class Lanes(Protocol):
 
         Where that cannot be done it is `nothing_played`.
         """
+
+
+def play(door: Door, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:
+    """Start an episode and take the actions (n, A) until it ends; return what was seen."""
+    first, steps = door.reset(seed), []
+    for action in actions:
+        steps.append(door.step(action))
+        if steps[-1].terminated or steps[-1].truncated:
+            break
+    return first, steps
 
 
 def nothing_played(spaces: Spaces) -> tuple[np.ndarray, list[Stepped]]:

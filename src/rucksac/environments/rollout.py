@@ -1,12 +1,14 @@
-"""Stepping environments: yields transitions, starts episodes anew, counts returns. One lane per environment."""
+"""Collecting experience: acts, hands out transitions, starts episodes anew, counts returns."""
 
-from typing import NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 
-from rucksac.environments.lanes import Began, Lanes, Lost
+from rucksac.environments.lanes import Began, Lanes, Lost, play
 from rucksac.environments.spaces import Door, Stepped
-from rucksac.streams import Stream, integer
+from rucksac.environments.transitions import Collected, Episode, Policy, Transition
+from rucksac.errors import UsageError
+from rucksac.streams import Stream, generator, integer
 
 
 class Doors:
@@ -30,83 +32,69 @@ class Doors:
 
     def play(self, lane: int, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:
         """See `Lanes`."""
-        return self.doors[lane].play(seed, actions)
+        return play(self.doors[lane], seed, actions)
 
 
-class Transition(NamedTuple):
-    """One step of the environment in `lane`; obs and next_obs (O,), action (A,) of the agent, reward as given."""
-
-    lane: int
-    obs: np.ndarray
-    action: np.ndarray
-    reward: float
-    next_obs: np.ndarray
-    terminated: bool
-    truncated: bool
-
-
-class Episode(NamedTuple):
-    """One finished episode; the return is the plain sum of rewards."""
-
-    seed: int  # -1 where the environment begins anew by itself
-    total_return: float
-    length: int
-
-
-class Rollout:
+class Collector:
     """Lanes under way. Every episode starts from a seed of its own, derived from the run's seed."""
 
     STATE = ("obs", "started", "seeds", "lengths", "returns")  # the environments themselves are re-enacted
 
     def __init__(self, lanes: Lanes, seed: int) -> None:
-        self.lanes, self.seed = lanes, seed
+        self.lanes, self.seed, self.warmup = lanes, seed, generator(seed, Stream.WARMUP)
         self.obs = np.empty((len(lanes), lanes.spaces.obs_size), np.float32)
         self.started, self.seeds, self.lengths = ([0] * len(lanes) for _ in range(3))
         self.returns = [0.0] * len(lanes)
         self.actions: list[list[np.ndarray]] = [[] for _ in range(len(lanes))]  # of the open episode, to re-enact it
-        self.over: list[int] = []  # lanes whose next episode is to be begun
+        self.over = list(range(len(lanes)))  # lanes whose next episode is to be begun
 
-    def start(self) -> None:
-        """Begin the first episode in every lane."""
-        self.begin(*range(len(self.lanes)))
+    def collect(self, policy: Policy | None, lap: Callable[[str], None] = lambda _: None) -> Collected:
+        """Act once in every lane, at random where no policy is given; `lap` takes the time of each phase.
 
-    def step(self, actions: np.ndarray) -> tuple[list[Transition], list[Episode], list[int]]:
-        """Act once in every lane, actions (E, A); return transitions, episodes that ended, lanes that lost theirs."""
-        transitions, finished, lost = [], [], []
+        Raises `UsageError` when an environment fails; the same actions are then taken when the run goes on.
+        """
+        stream = policy.acting_noise if policy else self.warmup
+        before = stream.bit_generator.state
+        actions = policy.act(self.obs) if policy else self.lanes.spaces.actions.random(stream, len(self.lanes))
+        lap("act")
+        try:
+            collected = self.step(actions)
+        except UsageError:
+            stream.bit_generator.state = before
+            raise
+        lap("environment")
+        return collected
+
+    def step(self, actions: np.ndarray) -> Collected:
+        """Act once in every lane, actions (E, A)."""
+        collected = Collected([], [], [])
         for lane, outcome in enumerate(self.lanes.step(actions)):
-            if isinstance(outcome, Stepped):
-                next_obs, reward, terminated, truncated = outcome
+            if isinstance(outcome, Began):
+                self.obs[lane] = outcome.obs
+            elif isinstance(outcome, Lost):
+                collected.lost.append(lane)
+            else:
                 obs, action = self.obs[lane].copy(), actions[lane]
-                transitions.append(Transition(lane, obs, action, reward, next_obs, terminated, truncated))
-                self.returns[lane] += reward
+                collected.transitions.append(Transition(lane, obs, action, **outcome._asdict()))
+                self.returns[lane] += outcome.reward
                 self.lengths[lane] += 1
                 self.actions[lane].append(action)
-                self.obs[lane] = next_obs
-                if terminated or truncated:
-                    finished.append(
-                        Episode(self.seeds[lane] if self.lanes.seeded else -1, self.returns[lane], self.lengths[lane])
-                    )
+                self.obs[lane] = outcome.next_obs
+                if outcome.terminated or outcome.truncated:
+                    seed = self.seeds[lane] if self.lanes.seeded else -1
+                    collected.finished.append(Episode(seed, self.returns[lane], self.lengths[lane]))
                     self.over.append(lane)
-            elif isinstance(outcome, Began):
-                self.obs[lane] = outcome.obs
-            else:
-                lost.append(lane)
-        self.over += lost
-        return transitions, finished, lost
+        self.over += collected.lost
+        return collected
 
-    def begin_anew(self) -> None:
-        """Start the next episode where the last step ended one, now that its transitions are safe: a reset may fail."""
-        if self.over:
-            self.begin(*self.over)
-            self.over = []
-
-    def begin(self, *lanes: int) -> None:
-        """Start the next episode in these lanes."""
-        for lane in lanes:
+    def begin_episodes(self) -> None:
+        """Start the next episode where one is over, now that its transitions are safe: a reset may fail."""
+        if not self.over:
+            return
+        for lane in self.over:
             self.seeds[lane] = integer(self.seed, Stream.EPISODE, lane, self.started[lane])
-        begun = self.lanes.reset({lane: self.seeds[lane] for lane in lanes})
-        for lane in lanes:
+        for lane, obs in self.lanes.reset({lane: self.seeds[lane] for lane in self.over}).items():
             self.returns[lane], self.lengths[lane], self.actions[lane] = 0.0, 0, []
             self.started[lane] += 1
-        for lane, obs in begun.items():
             self.obs[lane] = obs
+        self.over = []

@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 
-from rucksac.environments import scalars
+from rucksac.environments import answers
 from rucksac.environments.kinds import Actions, Observations
 from rucksac.errors import ANYTHING, UsageError, environment_failed
-from rucksac.text import shortened
 
 LARGEST_REWARD = 3e38  # what float32 can hold
 RESET_GIVES = ("obs", "info")
@@ -39,10 +38,7 @@ class Numbers:
         except ValueError:  # nested lists of unequal length
             array = np.asarray(None)
         if array.shape != self.shape or array.dtype.kind not in "fiub":
-            raise UsageError(
-                f"an observation has shape {array.shape} and type {array.dtype}, but must be numbers of shape "
-                f"{self.shape}; correct what produced it"
-            )
+            raise answers.misshapen(array, self.shape)
         return array.reshape(-1)
 
 
@@ -139,38 +135,22 @@ class Door:
         final, cut = truth("terminated", terminated), truth("truncated", truncated)
         return Stepped(self.spaces.flatten(obs), finite_reward(reward), final, cut and not final)
 
-    def play(self, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:
-        """Start an episode and take the actions (n, A) until it ends; return what was seen."""
-        first, steps = self.reset(seed), []
-        for action in actions:
-            steps.append(self.step(action))
-            if steps[-1].terminated or steps[-1].truncated:
-                break
-        return first, steps
-
 
 def finite_reward(reward: Any) -> float:
     """Return the reward as a number; raise `UsageError` when it is none that learning can use."""
-    value = reward if isinstance(reward, float) else scalars.number(reward)
+    value = reward if isinstance(reward, float) else answers.number(reward)
     if not abs(value) < LARGEST_REWARD:
-        raise UsageError(
-            f"the environment gave the reward {shortened(reward)}, not a finite number below {LARGEST_REWARD:g}; "
-            "correct the environment"
-        )
+        raise answers.too_large(reward, LARGEST_REWARD)
     return value
 
 
 def truth(name: str, value: Any) -> bool:
     """Return whether `terminated` or `truncated` is true; raise `UsageError` when it is neither true nor false."""
-    return bool(value) if isinstance(value, bool | np.bool_) else scalars.truth(name, value)
+    return bool(value) if isinstance(value, bool | np.bool_) else answers.truth(name, value)
 
 
 def parts(method: str, answer: Any, wanted: tuple[str, ...]) -> Any:
     """Return what `reset` or `step` gave; raise `UsageError` when it is not a tuple of as many parts as wanted."""
     if not isinstance(answer, tuple) or len(answer) != len(wanted):
-        what = f"{len(answer)} values" if isinstance(answer, tuple) else type(answer).__name__
-        raise UsageError(
-            f"the environment's {method} returned {what}, but must return ({', '.join(wanted)}) as Gymnasium "
-            "has it; correct the environment, or wrap an old one with shimmy"
-        )
+        raise answers.incomplete(method, answer, wanted)
     return answer

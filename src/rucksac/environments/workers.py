@@ -24,6 +24,7 @@ import numpy as np
 
 from rucksac.config import Config
 from rucksac.environments.lanes import Began, Lost, nothing_played
+from rucksac.environments.lanes import play as play_in
 from rucksac.environments.making import EnvSource, make_one, name_of
 from rucksac.environments.reading import check_same, from_json, spaces_of, to_json
 from rucksac.environments.spaces import Door, Spaces, Stepped
@@ -296,7 +297,7 @@ def serve(connection_fileno: int) -> None:
         row["ends"] = ends
 
     def play(lane: int, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:
-        return doors[lane].play(seed, actions)
+        return play_in(doors[lane], seed, actions)
 
     requests = {each.__name__: each for each in (renew, reset, step, play)}
     try:

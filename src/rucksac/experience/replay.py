@@ -1,62 +1,56 @@
-"""A ring of transitions that keeps one copy of every observation.
+"""A ring of transitions that keeps one copy of every state.
 
-Each environment writes into a lane of its own. A row holds an observation and, once it is known, the action taken
-there and what came of it; the next observation is the observation of the next row. An episode of n steps therefore
-takes n + 1 rows, the last one holding the final observation alone. Knows how episodes end, nothing of algorithms.
+Each environment writes into a lane of its own. A row holds a state, such as an observation, and, once it is known, the
+transition that begins there: the action taken and what came of it; the next state is that of the next row. An episode
+of n steps therefore takes n + 1 rows, the last one holding the final state alone. Knows how episodes end, nothing of
+algorithms.
 """
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import numpy as np
+
+from rucksac.experience.columns import KIND, Column
 
 # What a row is, as bits: a row without TRANSITION cannot be sampled.
 TRANSITION, TERMINATED, TRUNCATED = 1, 2, 4
 
 
 class Replay:
-    """Preallocated storage for `rows` rows, shared evenly by `lanes` environments; float32 throughout."""
+    """Preallocated storage for `rows` rows of `columns`, shared evenly by `lanes` environments."""
 
     STATE = ("transitions", "used", "written", "in_episode")  # beside the rows themselves, which `segments` keeps
 
-    def __init__(self, rows: int, lanes: int, obs_size: int, action_size: int) -> None:
-        self.lanes, self.rows_per_lane = lanes, max(2, rows // lanes)
+    def __init__(self, rows: int, lanes: int, columns: Iterable[Column]) -> None:
+        self.lanes, self.rows_per_lane, self.columns = lanes, max(2, rows // lanes), tuple(columns)
         total = lanes * self.rows_per_lane
-        self.obs = np.zeros((total, obs_size), np.float32)
-        self.action = np.zeros((total, action_size), np.float32)
-        self.reward = np.zeros(total, np.float32)
-        self.kind = np.zeros(total, np.uint8)
+        self.data = {each.name: np.zeros((total, *each.shape), each.dtype) for each in (*self.columns, KIND)}
+        self.kind = self.data[KIND.name]
         self.transitions = 0  # how many rows can be sampled
         self.used = 0  # rows per lane that have ever been written, the same bound for every lane
-        self.written = [0] * lanes  # rows ever completed; the lane's next action goes to this row, modulo its size
+        self.written = [0] * lanes  # rows ever completed; the lane's next transition goes to this row, modulo its size
         self.in_episode = [False] * lanes
 
     def __len__(self) -> int:
         return self.transitions
 
-    @staticmethod
-    def bytes_for(rows: int, obs_size: int, action_size: int) -> int:
-        """Return the memory taken when the ring is full: float32 but for one byte of `kind`."""
-        return rows * (4 * (obs_size + action_size + 1) + 1)
+    def add(self, lane: int, terminated: bool, truncated: bool, **values: Any) -> None:
+        """Store one step: each column by its name, and the next value of each column of the state as `next_NAME`.
 
-    def add(
-        self,
-        lane: int,
-        obs: np.ndarray,
-        action: np.ndarray,
-        reward: float,
-        next_obs: np.ndarray,
-        terminated: bool,
-        truncated: bool,
-    ) -> None:
-        """Store one step; obs and next_obs (O,), action (A,). Within an episode obs is the previous next_obs."""
+        Within an episode a state is the next one of the step before. Values that no column is named for are not kept.
+        """
         first, written = lane * self.rows_per_lane, self.written[lane]
         row = first + written % self.rows_per_lane
         if not self.in_episode[lane]:
-            self._write_obs(row, obs)
-        self.action[row] = action
-        self.reward[row] = reward
+            self._write_state(row, values)
+        for column in self.columns:
+            if not column.of_state:
+                self.data[column.name][row] = values[column.name]
         self.kind[row] = TRANSITION | (TERMINATED if terminated else TRUNCATED if truncated else 0)
         self.transitions += 1
         self.used = max(self.used, min(written + 2, self.rows_per_lane))
-        self._write_obs(first + (written + 1) % self.rows_per_lane, next_obs)
+        self._write_state(first + (written + 1) % self.rows_per_lane, values, "next_")
         self.in_episode[lane] = not (terminated or truncated)
         self.written[lane] = written + (1 if self.in_episode[lane] else 2)
 
@@ -73,7 +67,9 @@ class Replay:
         after[after % self.rows_per_lane == 0] -= self.rows_per_lane
         return after
 
-    def _write_obs(self, row: int, obs: np.ndarray) -> None:
+    def _write_state(self, row: int, values: Mapping[str, Any], prefix: str = "") -> None:
         self.transitions -= int(self.kind[row] & TRANSITION)
-        self.obs[row] = obs
+        for column in self.columns:
+            if column.of_state:
+                self.data[column.name][row] = values[prefix + column.name]
         self.kind[row] = 0

@@ -1,39 +1,27 @@
-"""From replay memory to a batch: pick rows, fold them into what a gradient step needs."""
+"""From replay memory to a batch: a pick chooses rows, a fold turns them into what a gradient step needs.
+
+A fold says how each field of a `Batch` is read, and reads are made of reads: `after(column("obs"))` is the next
+observation. They have no state, so that a fold may be taken apart and combined anew.
+"""
 
 import numpy as np
 import torch
 
 from rucksac.algorithm.update import Batch
+from rucksac.experience.kinds import Fold, Pick, Read
 from rucksac.experience.replay import TERMINATED, TRANSITION, Replay
 
 
-class UniformSampler:
-    """Draws transitions uniformly with replacement. The returned batch is overwritten by the next draw."""
+class UniformPick:
+    """Chooses uniformly with replacement."""
 
-    STATE = ("generator",)
+    STATE: tuple[str, ...] = ("generator",)
 
-    def __init__(self, replay: Replay, batch_size: int, gamma: float, generator: np.random.Generator) -> None:
-        self.replay, self.gamma, self.generator = replay, gamma, generator
-        self.obs = np.empty((batch_size, replay.obs.shape[1]), np.float32)
-        self.action = np.empty((batch_size, replay.action.shape[1]), np.float32)
-        self.reward = np.empty(batch_size, np.float32)
-        self.discount = np.empty(batch_size, np.float32)
-        self.next_obs = np.empty_like(self.obs)
-        self.batch = Batch(*map(torch.from_numpy, (self.obs, self.action, self.reward, self.discount, self.next_obs)))
+    def __init__(self, replay: Replay, generator: np.random.Generator) -> None:
+        self.replay, self.generator = replay, generator
 
-    def sample(self) -> Batch:
-        """Return one batch; raise `ValueError` when nothing is stored."""
-        replay = self.replay
-        rows = self._pick(len(self.reward))
-        replay.obs.take(rows, 0, self.obs, "clip")
-        replay.action.take(rows, 0, self.action, "clip")
-        replay.reward.take(rows, 0, self.reward, "clip")
-        np.multiply(self.gamma, (replay.kind.take(rows) & TERMINATED) == 0, out=self.discount, casting="same_kind")
-        replay.obs.take(replay.following(rows), 0, self.next_obs, "clip")
-        return self.batch
-
-    def _pick(self, count: int) -> np.ndarray:
-        """Return rows drawn uniformly from all that hold a transition; rows that hold none are drawn again."""
+    def rows(self, count: int) -> np.ndarray:
+        """See `Pick`; rows that hold no transition are drawn again."""
         if len(self.replay) == 0:
             raise ValueError("the replay memory is empty")
         rows = self._draw(count)
@@ -48,3 +36,43 @@ class UniformSampler:
             return drawn
         lane, position = np.divmod(drawn, replay.used)
         return lane * replay.rows_per_lane + position
+
+
+def column(name: str) -> Read:
+    """Return what reads a column, (B, *shape)."""
+    return lambda replay, rows, out: replay.data[name].take(rows, 0, out, "clip")
+
+
+def after(read: Read) -> Read:
+    """Return what reads the same of the rows that follow."""
+    return lambda replay, rows, out: read(replay, replay.following(rows), out)
+
+
+def discount(gamma: float) -> Read:
+    """Return what reads the factor of the next state's value, (B,): gamma, or 0 where the episode terminated."""
+    return lambda replay, rows, out: np.multiply(
+        gamma, (replay.kind.take(rows) & TERMINATED) == 0, out=out, dtype=np.float32
+    )
+
+
+def one_step(gamma: float) -> Fold:
+    """Return the fold of single transitions."""
+    obs, action, reward = map(column, ("obs", "action", "reward"))
+    return {"obs": obs, "action": action, "reward": reward, "discount": discount(gamma), "next_obs": after(obs)}
+
+
+class Sampler:
+    """Makes batches of a pick and a fold. The returned batch is overwritten by the next one."""
+
+    def __init__(self, replay: Replay, pick: Pick, fold: Fold, batch_size: int) -> None:
+        self.replay, self.pick, self.fold, self.batch_size = replay, pick, fold, batch_size
+        anywhere = np.zeros(batch_size, np.int64)
+        self._arrays = {name: read(replay, anywhere, None) for name, read in fold.items()}
+        self.batch = Batch(**{name: torch.from_numpy(array) for name, array in self._arrays.items()})
+
+    def sample(self) -> Batch:
+        """Return one batch; raise `ValueError` when nothing is stored."""
+        rows = self.pick.rows(self.batch_size)
+        for name, read in self.fold.items():
+            read(self.replay, rows, self._arrays[name])
+        return self.batch

@@ -7,42 +7,45 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from rucksac.experience.columns import KIND, bytes_for
 from rucksac.experience.replay import TRANSITION, Replay
 
-Piece = dict[str, np.ndarray]
+Piece = dict[str, np.ndarray]  # by column, `KIND` included
 LARGEST_PIECE = 16 * 2**20  # bytes
 
 
 def cut(replay: Replay, lane: int, since: int) -> Iterator[tuple[int, Piece]]:
     """Yield (first row, piece) for all that the lane has written from row `since` to the row it writes next."""
-    at_most = max(1, LARGEST_PIECE // replay.bytes_for(1, replay.obs.shape[1], replay.action.shape[1]))
+    at_most = max(1, LARGEST_PIECE // bytes_for(1, replay.columns))
     end = replay.written[lane] + 1
     for first in range(max(since, end - replay.rows_per_lane), end, at_most):
-        rows = _rows(replay, lane, first, min(end, first + at_most) - first)
-        yield first, {name: array[rows] for name, array in _arrays(replay).items()}
+        yield first, _piece(replay, lane, first, min(end, first + at_most) - first)
 
 
 def paste(replay: Replay, lane: int, first: int, piece: Piece) -> None:
     """Put a piece where it was cut; raise `ValueError` when it does not fit this replay memory."""
-    own = _arrays(replay)
-    if set(piece) != set(own):
+    if set(piece) != set(replay.data):
         raise ValueError("a piece of the replay memory has other parts than expected")
-    count = len(piece["reward"])
-    for name, array in own.items():
+    count = rows_in(piece)
+    for name, array in replay.data.items():
         if piece[name].shape != (count, *array.shape[1:]) or piece[name].dtype != array.dtype:
             raise ValueError(f"a piece of the replay memory has {name} of another shape or type")
     if not (0 <= lane < replay.lanes and first >= 0 and count <= replay.rows_per_lane):
         raise ValueError("a piece of the replay memory lies outside of it")
     rows = _rows(replay, lane, first, count)
-    for name, array in own.items():
+    for name, array in replay.data.items():
         array[rows] = piece[name]
+
+
+def rows_in(piece: Piece) -> int:
+    """Return how many rows a piece has."""
+    return len(piece[KIND.name])
 
 
 def latest(replay: Replay, lane: int, count: int) -> Piece:
     """Return the lane's last `count` transitions, or as many of them as are kept."""
     count = min(count, replay.rows_per_lane - 1)
-    rows = _rows(replay, lane, replay.written[lane] - count, count)
-    return {name: array[rows] for name, array in _arrays(replay).items()}
+    return _piece(replay, lane, replay.written[lane] - count, count)
 
 
 def check(replay: Replay) -> None:
@@ -54,8 +57,9 @@ def check(replay: Replay) -> None:
         raise ValueError("the replay memory is filled otherwise than its counters say")
 
 
-def _arrays(replay: Replay) -> Piece:
-    return {"obs": replay.obs, "action": replay.action, "reward": replay.reward, "kind": replay.kind}
+def _piece(replay: Replay, lane: int, first: int, count: int) -> Piece:
+    rows = _rows(replay, lane, first, count)
+    return {name: array[rows] for name, array in replay.data.items()}
 
 
 def _rows(replay: Replay, lane: int, first: int, count: int) -> np.ndarray:

@@ -15,9 +15,8 @@ from rucksac.compilation import computing
 from rucksac.config import Config
 from rucksac.environments.choices import Choices
 from rucksac.environments.spaces import Spaces
-from rucksac.experience.replay import Replay
 from rucksac.learner import Learner
-from rucksac.training.train import threads_for
+from rucksac.training.needs import threads_for
 
 FLOAT = 4  # bytes
 SECONDS_OF_STEPS = 1.0
@@ -31,11 +30,6 @@ class StepCost:
     update: float
     act: float
     compiled: bool
-
-
-def replay_bytes(config: Config, spaces: Spaces) -> int:
-    """Return the size of the replay memory when it is full."""
-    return Replay.bytes_for(config.buffer_size, spaces.obs_size, spaces.action_size)
 
 
 def network_bytes(config: Config, spaces: Spaces) -> int:

@@ -25,6 +25,7 @@ from rucksac.tools.examination import failure, judge_play, judge_spaces
 from rucksac.tools.findings import Finding
 from rucksac.tools.patience import patience
 from rucksac.tools.random_play import Hearing, RandomPlay, Sights, play_randomly
+from rucksac.training.needs import replay_bytes
 
 MOST_STEPS, MOST_SECONDS = 2_000, 10.0  # of random play
 WORTH_A_WORKER = 1e-3  # seconds per environment step; what a worker costs is a tenth of that
@@ -106,7 +107,7 @@ def _repeatability(play: RandomPlay, lanes: Lanes, other: Lanes) -> Finding:
 
 
 def _memory(config: Config, spaces: Spaces) -> Finding:
-    replay, networks = costs.replay_bytes(config, spaces), costs.network_bytes(config, spaces)
+    replay, networks = replay_bytes(config, spaces), costs.network_bytes(config, spaces)
     free = available_memory()
     values = {"replay_bytes": replay, "network_bytes": networks, "free_bytes": free}
     says = (

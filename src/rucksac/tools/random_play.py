@@ -15,11 +15,11 @@ import numpy as np
 
 from rucksac.environments.kinds import Observations
 from rucksac.environments.lanes import Lanes
-from rucksac.environments.rollout import Doors, Rollout, Transition
+from rucksac.environments.rollout import Collector, Doors
 from rucksac.environments.spaces import Stepped, finite_reward
+from rucksac.environments.transitions import Transition
 from rucksac.errors import UsageError
 from rucksac.normalisation import Moments
-from rucksac.streams import Stream, generator
 from rucksac.tools.patience import patience
 
 TRAILS, TRAIL_STEPS = 2, 200  # episodes, and steps of each, that are kept to be played again
@@ -193,31 +193,30 @@ def play_randomly(
 
     `sights` takes in what lanes without a `Hearing` environment give.
     """
-    play, rollout = RandomPlay(), Rollout(lanes, seed)
+    play, collector = RandomPlay(), Collector(lanes, seed)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         try:
-            _play(play, rollout, sights, most_steps, episodes or most_steps, most_seconds)
+            _play(play, collector, sights, most_steps, episodes or most_steps, most_seconds)
         except UsageError as error:
-            play.failure, play.failed_in = error, rollout.seeds[0]
+            play.failure, play.failed_in = error, collector.seeds[0]
     texts = (" ".join(COLOUR.sub("", str(each.message)).split()) for each in warned)
     play.warnings = list(dict.fromkeys(texts))
     return play
 
 
 def _play(
-    play: RandomPlay, rollout: Rollout, sights: Sights, most_steps: int, episodes: int, most_seconds: float
+    play: RandomPlay, collector: Collector, sights: Sights, most_steps: int, episodes: int, most_seconds: float
 ) -> None:
-    actions = generator(rollout.seed, Stream.WARMUP)
     start = time.perf_counter()
-    rollout.start()
+    collector.begin_episodes()
     while play.steps < most_steps and len(play.lengths) < episodes and play.seconds < most_seconds:
-        if rollout.lengths[0] == 0 and len(play.trails) < TRAILS:
-            play.trails.append(Trail(rollout.seeds[0], [_mark(rollout.obs[0])]))
-        episode_of_trail = rollout.seeds[0] == play.trails[-1].seed
-        transitions, finished, _ = rollout.step(rollout.lanes.spaces.actions.random(actions, len(rollout.lanes)))
+        if collector.lengths[0] == 0 and len(play.trails) < TRAILS:
+            play.trails.append(Trail(collector.seeds[0], [_mark(collector.obs[0])]))
+        episode_of_trail = collector.seeds[0] == play.trails[-1].seed
+        transitions, finished, _ = collector.collect(None)
         for transition in transitions:
-            if not isinstance(rollout.lanes, Doors):
+            if not isinstance(collector.lanes, Doors):
                 sights.from_lane(transition)
             if transition.lane == 0 and episode_of_trail:
                 play.trails[-1].follow(transition)
@@ -225,7 +224,7 @@ def _play(
         play.lengths += [episode.length for episode in finished]
         play.terminated += sum(transition.terminated for transition in transitions)
         play.truncated += sum(transition.truncated for transition in transitions)
-        rollout.begin_anew()
+        collector.begin_episodes()
         play.seconds = time.perf_counter() - start
 
 

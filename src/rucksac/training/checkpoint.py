@@ -1,168 +1,38 @@
-"""The whole run on disk, exactly as it is in memory, at every checkpoint.
+"""Writing the whole run to disk exactly as it is in memory, and bringing it back; `checkpoint_layout` says where."""
 
-    checkpoints/000003-step-15000/   agent.json, agent.safetensors: the agent alone
-                                     actions.safetensors: those of the episodes under way
-                                     run.json: every other piece of state, and which segments belong to it
-    checkpoints/best-step-10000/     the agent with the best evaluation so far
-    replay/000003-0.safetensors      segments: the rows of replay memory that were new at that checkpoint
-
-A checkpoint is a folder that gets its name when everything in it and in its segments is on disk. It then never
-changes; segments are removed when no kept checkpoint names them.
-"""
-
-import re
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors
 import safetensors.numpy
-from torch import nn
 
 from rucksac.agent import Agent
-from rucksac.config import Config
 from rucksac.environments.reenactment import reenact
+from rucksac.environments.transitions import Collected
 from rucksac.errors import UsageError
 from rucksac.experience import segments
-from rucksac.experience.replay import Replay
-from rucksac.training import files, snapshot
-from rucksac.training.agent_file import check_agent, check_settings, read_agent, restore_agent, save_agent
-from rucksac.training.folder import RunFolder, path_of
+from rucksac.training import files, replay_files, snapshot
+from rucksac.training.agent_file import restore_agent, save_agent
+from rucksac.training.checkpoint_layout import (
+    ACTIONS,
+    BEST,
+    CHECKPOINT,
+    KIND,
+    LARGEST_ACTIONS,
+    UNREADABLE,
+    VERSION,
+    checkpoints_in,
+    content_of,
+    in_short,
+    logs_of,
+    manifest_of,
+    segments_of,
+)
+from rucksac.training.loop import LISTENERS
 from rucksac.training.parts import Progress, Training
-from rucksac.training.record import KINDS
-
-KIND, VERSION = "rucksac-run", 3
-CHECKPOINT = re.compile(r"(\d{6,})-step-(\d+)")
-BEST = re.compile(r"best-step-(\d+)")
-ROWS = re.compile(r"(\d+)\.(\d+)\.(obs|action|reward|kind)")
-ACTIONS = "actions.safetensors"
-LARGEST_ACTIONS = 2**32
-LARGEST_SEGMENT = 4 * segments.LARGEST_PIECE
-UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, MemoryError, OSError, RuntimeError, AttributeError,
-              safetensors.SafetensorError)  # fmt: skip
-
-
-class Segment(NamedTuple):
-    """One file of replay memory; `last` has the last row of each lane in it."""
-
-    file: str
-    sha256: str
-    last: dict[str, int]
-
-
-def load_agent(
-    run: str | Path, policy: nn.Module | None = None, critic: nn.Module | None = None, *, best: bool = False
-) -> Agent:
-    """Return the agent of a run's newest checkpoint, or of its best evaluation; raise `UsageError` when there is none.
-
-    An agent trained with modules of your own needs them again, `policy` and `critic`, in any state.
-    """
-    path = path_of(run)
-    found = _named(path, BEST if best else CHECKPOINT)
-    if not found:
-        if any(path.glob("seed*/config.json")):
-            RunFolder.open(path)  # says which folder to give
-        remedy = "give the folder that `rucksac train` wrote" if path.exists() else "there is no such folder"
-        raise UsageError(f"{run} holds no {'best ' if best else ''}checkpoint; {remedy}")
-    try:
-        return read_agent(found[-1], policy, critic)
-    except UNREADABLE as error:
-        older = f"; remove that folder to use the one before, {found[-2].name}" if len(found) > 1 else ""
-        raise UsageError(f"the checkpoint in {found[-1]} is damaged or foreign ({_short(error)}){older}") from error
-
-
-def load_replay(run: Path, replay: Replay) -> None:
-    """Fill `replay`, of the run's sizes, from its newest checkpoint; raise `ValueError` or the like when damaged."""
-    _read_segments(run, _manifest(_named(run, CHECKPOINT)[-1]), replay)
-
-
-def _content(run: Path, folder: Path) -> dict[str, Any]:
-    """Return a checkpoint's run.json; raise `ValueError` when it belongs to another folder.
-
-    Raises `UsageError` when a log is not what it was.
-    """
-    content = _manifest(folder)
-    if content["state"]["progress"]["env_steps"] != int(folder.name.split("-")[-1]):
-        raise ValueError("run.json is that of another checkpoint")
-    for name, log in _logs(content).items():
-        path, fault = run / name, None
-        if not path.is_file() or path.stat().st_size < log.size:
-            fault = "is shorter than the checkpoint says"
-        elif log.sha256 and files.GrowingFile(path).beginning(log.size) != log:
-            fault = "has been changed since the checkpoint"
-        if fault:
-            raise UsageError(f"{path} {fault}; put the whole file back, or train anew")
-    return content
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    return files.read_manifest(folder / "run.json", KIND, VERSION)
-
-
-def _logs(content: dict[str, Any]) -> dict[str, files.Beginning]:
-    logs = {name: files.Beginning(**log) for name, log in content["logs"].items()}
-    known = set(logs) == {f"{name}.csv" for name in KINDS}
-    if not known or not all(isinstance(log.size, int) and log.size >= 0 for log in logs.values()):
-        raise ValueError("what is said of the logs makes no sense")
-    return logs
-
-
-def _read_segments(run: Path, content: dict[str, Any], replay: Replay) -> list[Segment]:
-    replay.kind[:] = 0  # whatever a damaged checkpoint may have put there
-    live = [Segment(**each) for each in content["segments"]]
-    for each in live:
-        data = files.read(run / "replay", each.file, each.sha256, LARGEST_SEGMENT)
-        _paste(replay, safetensors.numpy.load(data))
-    return live
-
-
-def examine(run: Path) -> list[dict[str, Any]]:
-    """Return the checkpoints of a run, oldest first: name, env_steps, best, and what is wrong, None for a whole one."""
-    return [
-        {
-            "name": path.name,
-            "env_steps": int(path.name.split("-")[-1]),
-            "best": best,
-            "problem": _problem(run, path, best),
-        }
-        for best, pattern in ((False, CHECKPOINT), (True, BEST))
-        for path in _named(run, pattern)
-    ]
-
-
-def obstacle(run: Path, config: Config) -> str | None:
-    """Return why the run could not go on with these settings, None when it could."""
-    found = _named(run, CHECKPOINT)
-    for folder in reversed(found):
-        try:
-            check_settings(config, folder)
-            _check(run, folder, best=False)
-            return None
-        except UsageError as error:
-            return str(error)
-        except UNREADABLE:
-            continue
-    if found:
-        return "no checkpoint is whole"
-    return "its checkpoints are lost" if (run / "replay").exists() else None
-
-
-def _problem(run: Path, folder: Path, best: bool) -> str | None:
-    try:
-        _check(run, folder, best)
-    except (UsageError, *UNREADABLE) as error:
-        return _short(error)
-    return None
-
-
-def _check(run: Path, folder: Path, best: bool) -> None:
-    check_agent(folder)
-    if not best:
-        content = _content(run, folder)
-        files.read(folder, ACTIONS, content["actions"], LARGEST_ACTIONS)
-        for each in (Segment(**values) for values in content["segments"]):
-            files.read(run / "replay", each.file, each.sha256, LARGEST_SEGMENT)
+from rucksac.training.replay_files import Segment
+from rucksac.training.wholeness import problem_of
 
 
 class Checkpoints:
@@ -176,13 +46,15 @@ class Checkpoints:
 
     def exist(self) -> bool:
         """Return whether there is any checkpoint, whole or not."""
-        return bool(_named(self.run, CHECKPOINT))
+        return bool(checkpoints_in(self.run, CHECKPOINT))
 
     def save(self, training: Training, logs: dict[str, files.Beginning]) -> None:
         """Write a checkpoint; `logs` has what of each log file belongs to it. Raises `OSError`."""
         folder, replay = self.run / "checkpoints", training.replay
         folder.mkdir(exist_ok=True)
-        live = [each for each in self._segments if _is_live(each, training)] + self._write_segments(training)
+        (self.run / "replay").mkdir(exist_ok=True)
+        live = [each for each in self._segments if replay_files.is_live(each, replay)]
+        live += replay_files.write(self.run / "replay", f"{self._next:06d}", replay, self._since)
         env_steps = training.progress.env_steps
         name = f"{self._next:06d}-step-{env_steps}"
         building = folder / (name + ".new")
@@ -191,7 +63,7 @@ class Checkpoints:
         save_agent(training.agent, building, env_steps)
         actions = {
             str(lane): np.array(each, np.float32).reshape(len(each), training.agent.spaces.action_size)
-            for lane, each in enumerate(training.rollout.actions)
+            for lane, each in enumerate(training.collector.actions)
         }
         content = {
             "format": KIND,
@@ -219,7 +91,7 @@ class Checkpoints:
         building.mkdir()
         save_agent(agent, building, env_steps)
         building.rename(folder / name)
-        for each in _named(self.run, BEST)[:-1]:
+        for each in checkpoints_in(self.run, BEST)[:-1]:
             shutil.rmtree(each)
 
     def restore(self, training: Training) -> tuple[dict[str, files.Beginning], list[str]]:
@@ -229,87 +101,58 @@ class Checkpoints:
         whole.
         """
         notes: list[str] = []
-        for folder in reversed(_named(self.run, CHECKPOINT)):
+        for folder in reversed(checkpoints_in(self.run, CHECKPOINT)):
             try:
                 logs = self.read(training, folder)
                 break
             except UNREADABLE as error:
-                notes.append(f"The checkpoint {folder.name} is damaged ({_short(error)}).")
+                notes.append(f"The checkpoint {folder.name} is damaged ({in_short(error)}).")
         else:
             raise UsageError(f"{self.run} holds no whole checkpoint to resume from ({' '.join(notes)}); train anew")
-        for best in _named(self.run, BEST):
-            if problem := _problem(self.run, best, best=True):
+        for best in checkpoints_in(self.run, BEST):
+            if problem := problem_of(self.run, best, best=True):
                 notes.append(f"The best agent, {best.name}, is damaged ({problem}) and therefore removed.")
                 shutil.rmtree(best)
-        if not _named(self.run, BEST):
+        if not checkpoints_in(self.run, BEST):
             training.progress.best = Progress().best  # it was lost; the next evaluation is the best one there is
-        for damaged in _named(self.run, CHECKPOINT):
+        for damaged in checkpoints_in(self.run, CHECKPOINT):
             if damaged.name > folder.name:
                 shutil.rmtree(damaged)
         self._remove_what_is_no_longer_needed()
-        lost = [lane for lane in range(len(training.rollout.lanes)) if not self._reenact(training, lane)]
+        over, lost = _reenact_all(training)
         if lost:
             which = f"s {', '.join(map(str, lost))}" if len(lost) > 1 else f" {lost[0]}"
             notes.append(
                 f"What was under way in environment{which} could not be repeated exactly: it is closed as truncated, "
                 "and from here on the run is not the one it would have been."
             )
-            training.close_episodes(lost)
-            training.rollout.begin(*lost)
+            for listen in LISTENERS:
+                listen(training, Collected([], [], lost))
+        training.collector.over = [*over, *lost]
+        training.collector.begin_episodes()
         return logs, notes
 
     def read(self, training: Training, folder: Path) -> dict[str, files.Beginning]:
         """Bring `training` to one checkpoint, its environments aside; raise one of `UNREADABLE` when damaged."""
-        content = _content(self.run, folder)
+        content = content_of(self.run, folder)
         restore_agent(training.agent, folder)
-        live = _read_segments(self.run, content, training.replay)
+        live = segments_of(content)
+        replay_files.read(self.run / "replay", live, training.replay)
         snapshot.restore(training, content["state"])
         segments.check(training.replay)
         _put_actions(training, safetensors.numpy.load(files.read(folder, ACTIONS, content["actions"], LARGEST_ACTIONS)))
         self._next = int(folder.name.split("-")[0]) + 1
         self._segments = live
         self._since = [max(0, written - 1) for written in training.replay.written]  # closing an episode touches it
-        return _logs(content)
-
-    def _reenact(self, training: Training, lane: int) -> bool:
-        rollout, replay = training.rollout, training.replay
-        if rollout.lengths[lane] and not replay.in_episode[lane]:  # it ended, but the next one could not be begun
-            rollout.begin(lane)
-            return True
-        episode = segments.latest(replay, lane, rollout.lengths[lane])
-        return reenact(rollout, lane, episode["obs"], episode["reward"])
-
-    def _write_segments(self, training: Training) -> list[Segment]:
-        folder, replay = self.run / "replay", training.replay
-        folder.mkdir(exist_ok=True)
-        written: list[Segment] = []
-        pending: segments.Piece = {}
-        last: dict[str, int] = {}
-
-        def flush() -> None:
-            name = f"{self._next:06d}-{len(written)}.safetensors"
-            written.append(Segment(name, files.write(folder / name, safetensors.numpy.save(pending)), dict(last)))
-            pending.clear()
-            last.clear()
-
-        for lane in range(replay.lanes):
-            for first, piece in segments.cut(replay, lane, self._since[lane] if self._since else 0):
-                pending.update({f"{lane}.{first}.{name}": array for name, array in piece.items()})
-                last[str(lane)] = first + len(piece["reward"]) - 1
-                if sum(array.nbytes for array in pending.values()) >= segments.LARGEST_PIECE:
-                    flush()
-        if pending:
-            flush()
-        files.make_durable(folder)
-        return written
+        return logs_of(content)
 
     def _remove_what_is_no_longer_needed(self) -> None:
-        kept = _named(self.run, CHECKPOINT)
+        kept = checkpoints_in(self.run, CHECKPOINT)
         for old in kept[: -self.keep]:
             shutil.rmtree(old)
         needed = {each.file for each in self._segments}
         for folder in kept[-self.keep : -1]:
-            content = _manifest(folder)
+            content = manifest_of(folder)
             needed |= {each["file"] for each in content["segments"]}
         for file in (self.run / "replay").iterdir():
             if file.name not in needed:
@@ -318,38 +161,23 @@ class Checkpoints:
             shutil.rmtree(left)
 
 
-def _is_live(segment: Segment, training: Training) -> bool:
-    replay = training.replay
-    return any(row > replay.written[int(lane)] - replay.rows_per_lane for lane, row in segment.last.items())
+def _reenact_all(training: Training) -> tuple[list[int], list[int]]:
+    """Play all open episodes again; return lanes that had none, and those where that could not be done exactly."""
+    collector, replay, over, lost = training.collector, training.replay, [], []
+    for lane, length in enumerate(collector.lengths):
+        if length and not replay.in_episode[lane]:  # it ended, but the next one could not be begun
+            over.append(lane)
+            continue
+        episode = segments.latest(replay, lane, length)
+        if not reenact(collector, lane, episode["obs"], episode["reward"]):
+            lost.append(lane)
+    return over, lost
 
 
 def _put_actions(training: Training, actions: dict[str, np.ndarray]) -> None:
-    rollout = training.rollout
-    for lane, length in enumerate(rollout.lengths):
+    collector = training.collector
+    for lane, length in enumerate(collector.lengths):
         array = actions[str(lane)]
         if array.dtype != np.float32 or (length and array.shape != (length, training.agent.spaces.action_size)):
             raise ValueError("the actions of an open episode have another shape or type")
-        rollout.actions[lane] = list(array[:length])
-
-
-def _paste(replay: Replay, arrays: dict[str, np.ndarray]) -> None:
-    pieces: dict[tuple[int, int], segments.Piece] = {}
-    for name, array in arrays.items():
-        match = ROWS.fullmatch(name)
-        if match is None:
-            raise ValueError("a segment of the replay memory names its rows otherwise")
-        pieces.setdefault((int(match[1]), int(match[2])), {})[match[3]] = array
-    for (lane, first), piece in pieces.items():
-        segments.paste(replay, lane, first, piece)
-
-
-def _named(run: Path, pattern: re.Pattern[str]) -> list[Path]:
-    """Return the checkpoints whose name fits, oldest first."""
-    folder = run / "checkpoints"
-    inside = list(folder.iterdir()) if folder.is_dir() else []
-    found = [path for path in inside if pattern.fullmatch(path.name) and path.is_dir() and not path.is_symlink()]
-    return sorted(found, key=lambda path: [int(number) for number in pattern.fullmatch(path.name).groups()])  # type: ignore[union-attr]
-
-
-def _short(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        collector.actions[lane] = list(array[:length])

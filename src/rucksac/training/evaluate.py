@@ -13,7 +13,7 @@ from rucksac.environments.lanes import Began, Lanes, Lost
 from rucksac.environments.making import Env, EnvSource, closed_at_last, make
 from rucksac.environments.opening import lanes_of
 from rucksac.environments.reading import check_same
-from rucksac.environments.rollout import Episode
+from rucksac.environments.transitions import Episode
 from rucksac.errors import UsageError
 from rucksac.stats import Summary, summarise
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from rucksac.config import Config
 from rucksac.errors import UsageError
-from rucksac.training.checkpoint import examine, obstacle
 from rucksac.training.folder import RunFolder
+from rucksac.training.wholeness import examine, obstacle
 
 
 def info(run: Path) -> dict[str, Any]:

@@ -1,15 +1,18 @@
-"""The straight line of a run: learn, record, evaluate, save, act, step, store."""
+"""The straight line of a run: learn, attend to what is due, collect."""
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from rucksac.algorithm.update import Batch
-from rucksac.errors import TrainingStopped, UsageError
-from rucksac.training.evaluate import Evaluation, EvaluationStopped
+from rucksac.environments.transitions import Collected
+from rucksac.errors import TrainingStopped
 from rucksac.training.parts import Training, metrics_row
 from rucksac.training.record import Recorder, episode_row
 from rucksac.training.stopping import StopRequest
+
+Listener = Callable[[Training, Collected], None]
 
 
 class Stopwatch:
@@ -31,37 +34,75 @@ def crossed(before: int, after: int, every: int) -> bool:
     return after // every > before // every
 
 
-def run(
-    training: Training,
-    evaluate: Callable[[], Evaluation],
-    record: Recorder,
-    save: Callable[[], None],
-    stop: StopRequest,
-    examine: Callable[[Batch], str],
-    lap: Callable[[str], None],
-) -> None:
-    """Train until `config.steps` environment steps are done or `stop` is set.
+def store(training: Training, collected: Collected) -> None:
+    """Put what was collected into the replay memory."""
+    for lane in collected.lost:
+        training.replay.close_episode(lane)
+    for transition in collected.transitions:
+        training.replay.add(**transition._asdict())
 
-    `save` is called whenever a checkpoint is due and once at the end; whatever a stop leaves undone is the first thing
-    that is done when the run goes on. Raises `TrainingStopped` with what `examine` says of the batch when a metric is
-    no longer finite; the last checkpoint is then the one from before. Raises `UsageError` when an environment fails;
-    what came before may then be saved. `lap` takes the time of each phase.
+
+def normalise(training: Training, collected: Collected) -> None:
+    """Let the normaliser, if there is one, learn from what was collected."""
+    if normaliser := training.agent.normaliser:
+        normaliser.running[collected.lost] = 0.0
+        for lane, obs, _, reward, _, terminated, truncated in collected.transitions:
+            normaliser.learn(lane, obs, reward, terminated or truncated)
+
+
+LISTENERS: tuple[Listener, ...] = (store, normalise)
+
+
+@dataclass
+class Loop:
+    """What a run is made of: `evaluate` and `save` are called when they are due, `listeners` with what is collected.
+
+    `examine` says what is wrong with a batch that led to metrics that are not finite, `lap` takes each phase's time.
     """
-    agent, rollout, replay, progress = training.agent, training.rollout, training.replay, training.progress
-    config = agent.config
-    first_update, random_steps = config.first_update, config.random_steps
-    while True:
+
+    training: Training
+    record: Recorder
+    evaluate: Callable[[], None]
+    save: Callable[[], None]
+    examine: Callable[[Batch], str]
+    stop: StopRequest
+    lap: Callable[[str], None]
+    listeners: Sequence[Listener] = LISTENERS
+
+    def run(self) -> None:
+        """Train until `config.steps` environment steps are done or `stop` is set, and save at the end.
+
+        Whatever a stop leaves undone is the first thing that is done when the run goes on. Raises `TrainingStopped`
+        when a metric is no longer finite; the last checkpoint is then the one from before. Raises `UsageError` when an
+        environment fails; what came before may then be saved.
+        """
+        config = self.training.agent.config
+        first_update, random_steps = config.first_update, config.random_steps
+        while True:
+            self._learn()
+            if self._attend():
+                return
+            self._collect(first_update, random_steps)
+
+    def _learn(self) -> None:
+        """Take the gradient steps that are owed."""
+        agent, progress, lap = self.training.agent, self.training.progress, self.lap
+        config = agent.config
         not_due = config.utd * (progress.env_steps % config.update_every)  # what the unfinished block owes
-        while progress.owed - not_due >= 1.0 - 1e-9 and not stop.is_set():  # 0.1 owed ten times is one
-            batch = training.sampler.sample()
+        while progress.owed - not_due >= 1.0 - 1e-9 and not self.stop.is_set():  # 0.1 owed ten times is one
+            batch = self.training.sampler.sample()
             lap("sample")
-            metrics = training.learner.update(batch).metrics
+            metrics = self.training.learner.update(batch).metrics
             progress.add(metrics)
             progress.owed -= 1.0
             if not math.isfinite(sum(metrics.values())):
-                raise TrainingStopped(examine(batch))
+                raise TrainingStopped(self.examine(batch))
             lap("update")
 
+    def _attend(self) -> bool:
+        """Record, evaluate and save as far as they are due; return whether the run ends here."""
+        agent, progress, record, lap = self.training.agent, self.training.progress, self.record, self.lap
+        config, stop = agent.config, self.stop
         env_steps, over = progress.env_steps, progress.env_steps >= config.steps
         if not stop.is_set() and crossed(progress.logged, env_steps, config.log_every):
             if progress.sums:
@@ -70,46 +111,28 @@ def run(
             lap("record")
         evaluation_due = crossed(progress.evaluated, env_steps, config.eval_every) or over
         if not stop.is_set() and evaluation_due and progress.evaluated < env_steps:
-            try:
-                progress.evaluation = evaluate().episodes
-            except EvaluationStopped:
-                continue
-            progress.evaluated = env_steps
-            rows = [episode_row(env_steps, number, each) for number, each in enumerate(progress.evaluation)]
-            record("evaluations", rows)
+            self.evaluate()
             lap("evaluate")
         ending = over or stop.is_set()
         if ending or crossed(progress.saved, env_steps, config.checkpoint_every):
             progress.saved = env_steps
-            save()
+            self.save()
             lap("checkpoint")
-        if ending:
-            return
+        return ending
 
-        at_random = env_steps < random_steps
-        stream = training.warmup if at_random else agent.acting_noise
-        before = stream.bit_generator.state
-        actions = agent.spaces.actions.random(stream, config.envs) if at_random else agent.act(rollout.obs)
-        lap("act")
-        try:
-            transitions, finished, lost = rollout.step(actions)
-        except UsageError:  # a run that goes on takes this step again, with the same actions
-            stream.bit_generator.state = before
-            raise
-        lap("environment")
-        if lost:
-            training.close_episodes(lost)
-        for transition in transitions:
-            replay.add(*transition)
-            if agent.normaliser:
-                ended = transition.terminated or transition.truncated
-                agent.normaliser.learn(transition.lane, transition.obs, transition.reward, ended)
-        progress.env_steps += len(transitions)
-        for episode in finished:
-            record("episodes", [episode_row(progress.env_steps, progress.episodes, episode)])
+    def _collect(self, first_update: int, random_steps: int) -> None:
+        """Act once in every environment, and hand over what came of it before the next episodes begin."""
+        training, progress, config = self.training, self.training.progress, self.training.agent.config
+        policy = training.agent if progress.env_steps >= random_steps else None
+        collected = training.collector.collect(policy, self.lap)
+        for listen in self.listeners:
+            listen(training, collected)
+        progress.env_steps += len(collected.transitions)
+        for episode in collected.finished:
+            self.record("episodes", [episode_row(progress.env_steps, progress.episodes, episode)])
             progress.episodes += 1
-        if progress.env_steps >= first_update and len(replay) > config.batch_size:
-            progress.owed += config.utd * len(transitions)
-        lap("record")
-        rollout.begin_anew()
-        lap("environment")
+        if progress.env_steps >= first_update and len(training.replay) > config.batch_size:
+            progress.owed += config.utd * len(collected.transitions)
+        self.lap("record")
+        training.collector.begin_episodes()
+        self.lap("environment")

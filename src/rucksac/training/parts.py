@@ -4,15 +4,28 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
+from typing import Any
 
 from rucksac.agent import Agent
-from rucksac.environments.rollout import Episode, Rollout
+from rucksac.environments.lanes import Lanes
+from rucksac.environments.rollout import Collector
+from rucksac.environments.spaces import Spaces
+from rucksac.environments.transitions import Episode
+from rucksac.experience.columns import Column
 from rucksac.experience.replay import Replay
-from rucksac.experience.sampling import UniformSampler
+from rucksac.experience.sampling import Sampler, UniformPick, one_step
 from rucksac.learner import Learner
+from rucksac.streams import Stream, generator
 from rucksac.training.record import Row, metrics_columns
+
+
+def columns_of(spaces: Spaces) -> tuple[Column, ...]:
+    """Return what the replay memory of a run holds in each row."""
+    return (
+        Column("obs", (spaces.obs_size,), of_state=True),
+        Column("action", (spaces.action_size,)),
+        Column("reward"),
+    )
 
 
 @dataclass
@@ -66,15 +79,34 @@ class Training:
 
     agent: Agent
     learner: Learner
-    rollout: Rollout
+    collector: Collector
     replay: Replay
-    sampler: UniformSampler
-    warmup: np.random.Generator
+    sampler: Sampler
     progress: Progress
 
-    def close_episodes(self, lanes: list[int]) -> None:
-        """Let open episodes that cannot go on end as truncated."""
-        for lane in lanes:
-            self.replay.close_episode(lane)
-            if self.agent.normaliser:
-                self.agent.normaliser.running[lane] = 0.0
+    def parts(self) -> dict[str, Any]:
+        """Return what holds state, by its name in a checkpoint."""
+        return {
+            "agent": self.agent,
+            "learner": self.learner,
+            "rollout": self.collector,
+            "replay": self.replay,
+            "sampler": self.sampler.pick,
+            "warmup": self.collector.warmup,
+            "progress": self.progress,
+        }
+
+
+def prepare(agent: Agent, lanes: Lanes, progress: Progress) -> Training:
+    """Return all parts of a run before its first step; no episode has begun."""
+    config = agent.config
+    replay = Replay(config.buffer_size, len(lanes), columns_of(agent.spaces))
+    pick = UniformPick(replay, generator(config.seed, Stream.SAMPLING))
+    return Training(
+        agent=agent,
+        learner=Learner(agent),
+        collector=Collector(lanes, config.seed),
+        replay=replay,
+        sampler=Sampler(replay, pick, one_step(config.gamma), config.batch_size),
+        progress=progress,
+    )

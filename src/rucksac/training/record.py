@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from rucksac.environments.rollout import Episode
+from rucksac.environments.transitions import Episode
 from rucksac.errors import ANYTHING, UsageError
 from rucksac.text import shortened
 from rucksac.training.files import Beginning, GrowingFile

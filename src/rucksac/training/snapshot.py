@@ -1,6 +1,5 @@
 """What of a run is state: every part of a `Training` names its own in `STATE`, and this file turns it into JSON."""
 
-import dataclasses
 import math
 from typing import Any
 
@@ -11,12 +10,12 @@ from rucksac.training.parts import Training
 
 def take(training: Training) -> dict[str, Any]:
     """Return all state beside the agent's tensors and the rows of the replay memory."""
-    return {name: _encode_part(part) for name, part in _parts(training).items()}
+    return {name: _encode_part(part) for name, part in training.parts().items()}
 
 
 def restore(training: Training, values: dict[str, Any]) -> None:
     """Put back what `take` returned; raise `ValueError` or `TypeError` when it does not fit this training."""
-    parts = _parts(training)
+    parts = training.parts()
     _same_names("the training", parts, values)
     for name, part in parts.items():
         if isinstance(part, np.random.Generator):
@@ -25,10 +24,6 @@ def restore(training: Training, values: dict[str, Any]) -> None:
         _same_names(name, part.STATE, values[name])
         for attribute in part.STATE:
             setattr(part, attribute, _decode(getattr(part, attribute), values[name][attribute]))
-
-
-def _parts(training: Training) -> dict[str, Any]:
-    return {field.name: getattr(training, field.name) for field in dataclasses.fields(training)}
 
 
 def _encode_part(part: Any) -> Any:

@@ -8,8 +8,8 @@ from rucksac.config import Config, flag
 from rucksac.environments.reading import check_alike
 from rucksac.errors import UsageError
 from rucksac.training.agent_file import tensors_of
-from rucksac.training.checkpoint import load_agent
 from rucksac.training.folder import RunFolder
+from rucksac.training.loading import load_agent
 
 OWN = ("normaliser.running",)  # of the episodes under way
 

@@ -1,4 +1,4 @@
-"""Single numbers and truth values of any library, such as 0-d arrays and scalar tensors."""
+"""Rare answers of environments: numbers and truth values of other libraries, and what is refused."""
 
 import decimal
 import fractions
@@ -40,6 +40,31 @@ def truth(name: str, value: Any) -> bool:
             "False; correct the environment"
         )
     return bool(array)
+
+
+def misshapen(obs: np.ndarray, shape: tuple[int, ...]) -> UsageError:
+    """Return the error for an observation that is not numbers of this shape."""
+    return UsageError(
+        f"an observation has shape {obs.shape} and type {obs.dtype}, but must be numbers of shape {shape}; correct "
+        "what produced it"
+    )
+
+
+def too_large(reward: Any, largest: float) -> UsageError:
+    """Return the error for a reward that is not finite, or as good as that."""
+    return UsageError(
+        f"the environment gave the reward {shortened(reward)}, not a finite number below {largest:g}; correct the "
+        "environment"
+    )
+
+
+def incomplete(method: str, answer: Any, wanted: tuple[str, ...]) -> UsageError:
+    """Return the error for an answer of `reset` or `step` that is not a tuple of the parts wanted."""
+    what = f"{len(answer)} values" if isinstance(answer, tuple) else type(answer).__name__
+    return UsageError(
+        f"the environment's {method} returned {what}, but must return ({', '.join(wanted)}) as Gymnasium has it; "
+        "correct the environment, or wrap an old one with shimmy"
+    )
 
 
 def _scalar(value: Any) -> np.ndarray | None:

@@ -1,0 +1,28 @@
+"""What a row of the replay memory holds, as data: storage, size, files and checks follow from it."""
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+
+class Column(NamedTuple):
+    """One thing that every row holds, as an array of this shape: part of the state, else of the transition.
+
+    A state is written one row ahead: what follows a transition is the state of the next row.
+    """
+
+    name: str
+    shape: tuple[int, ...] = ()
+    dtype: DTypeLike = np.float32
+    of_state: bool = False
+
+
+KIND = Column("kind", (), np.uint8)  # what a row is; every memory has it beside its own columns
+
+
+def bytes_for(rows: int, columns: Iterable[Column]) -> int:
+    """Return the memory that so many rows of `columns` take."""
+    return rows * sum(math.prod(each.shape) * np.dtype(each.dtype).itemsize for each in (*columns, KIND))

@@ -1,0 +1,24 @@
+"""What all kinds of picks, and all kinds of folds, have in common (B is the batch size)."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import numpy as np
+
+from rucksac.experience.replay import Replay
+
+
+class Pick(Protocol):
+    """Chooses which transitions to learn from, with random numbers of its own."""
+
+    STATE: tuple[str, ...]  # what of it a checkpoint holds
+
+    def rows(self, count: int) -> np.ndarray:
+        """Return rows (count,) that hold transitions; raise `ValueError` when nothing is stored."""
+
+
+Read = Callable[[Replay, np.ndarray, np.ndarray | None], np.ndarray]
+"""Returns something for each of these rows (B,), in the array given last if there is one; changes nothing else."""
+
+Fold = Mapping[str, Read]
+"""How to read each field of a `Batch`."""

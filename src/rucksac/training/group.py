@@ -1,0 +1,107 @@
+"""Training several seeds side by side: a process for each, as many at once as there are processors.
+
+Starting the whole and going on with it are the same thing. Compiled steps are shared: the first process builds them,
+the others wait for the file.
+"""
+
+import time
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.live import Live
+
+from rucksac.stats import summarise
+from rucksac.text import count
+from rucksac.training.console import console
+from rucksac.training.folder import RunFolder
+from rucksac.training.group_display import line, table
+from rucksac.training.needs import runs_at_once
+from rucksac.training.seed_process import SeedProcess
+from rucksac.training.seeds import members
+from rucksac.training.stopping import StopRequest, stop_on_signals
+
+SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_LINES = 0.5, 10.0
+
+
+class Group:
+    """All seeds in a common folder."""
+
+    def __init__(self, folder: Path, quiet: bool) -> None:
+        self.folder, self.quiet = folder, quiet
+        self._out = console()
+        self.members = [SeedProcess.of(path) for path in members(folder)]
+
+    def run(self) -> tuple[dict[str, Any], int]:
+        """Train all seeds that are not done; return a summary and the exit code."""
+        at_once, last_line = runs_at_once(max(each.threads for each in self.members)), time.monotonic()
+        self._say(f"{count(len(self.members), 'seed')} in {self.folder}, {at_once} at once")
+        with stop_on_signals() as stop, self._live() as live:
+            stop.graceful = True
+            try:
+                while not self._settled(stop):
+                    self._attend(stop, at_once)
+                    if live:
+                        live.update(table(self.members))
+                    elif time.monotonic() - last_line > SECONDS_BETWEEN_LINES:
+                        last_line = time.monotonic()
+                        self._say(line(self.members))
+                    stop.wait(SECONDS_BETWEEN_LOOKS) if not stop.is_set() else time.sleep(SECONDS_BETWEEN_LOOKS)
+            finally:
+                for each in self.members:
+                    if each.process:
+                        each.process.kill()
+                        each.process.wait()
+        return self._summary(), self._exit_code(stop)
+
+    def _attend(self, stop: StopRequest, at_once: int) -> None:
+        for each in self.members:
+            each.look()
+        running = sum(each.process is not None for each in self.members)
+        for each in self.members:
+            if each.state == "waiting" and running < at_once and not stop.is_set() and self._is_free(each):
+                each.start()
+                running += 1
+            elif stop.is_set() and each.process and each.state == "training":
+                each.process.terminate()
+                each.state = "stopping"
+
+    def _is_free(self, member: SeedProcess) -> bool:
+        """Return whether no other process trains there, such as one that still saves after its parent was killed."""
+        occupant = RunFolder(member.folder).occupant()
+        if occupant and occupant != member.waits_for:
+            self._say(f"{member.folder} is in use by process {occupant}; waiting for it to end")
+        member.waits_for = occupant
+        return occupant is None
+
+    def _settled(self, stop: StopRequest) -> bool:
+        if any(each.process for each in self.members):
+            return False
+        return stop.is_set() or all(each.state != "waiting" for each in self.members)
+
+    def _exit_code(self, stop: StopRequest) -> int:
+        return stop.exit_code or int(any(each.state != "done" for each in self.members))
+
+    def _summary(self) -> dict[str, Any]:
+        finals = {}
+        for each in self.members:
+            if each.state == "done":
+                evaluation = RunFolder.open(each.folder).read_summary().get("final_evaluation")
+                finals[each.folder.name] = evaluation["mean"] if evaluation else None
+        means = np.array([mean for mean in finals.values() if mean is not None])
+        return {
+            "run": str(self.folder),
+            "seeds": {each.folder.name: each.state for each in self.members},
+            "final_returns": finals,
+            "over_seeds": summarise(means)._asdict() if means.size else None,
+        }
+
+    def _live(self) -> AbstractContextManager[Live | None]:
+        if self.quiet or not self._out.is_terminal:
+            return nullcontext()
+        return Live(table(self.members), console=self._out, refresh_per_second=4)
+
+    def _say(self, text: str) -> None:
+        if not self.quiet:
+            self._out.print(text, markup=False)

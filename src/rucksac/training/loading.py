@@ -1,0 +1,47 @@
+"""Reading from the checkpoints of a run: its agent, its replay memory."""
+
+from pathlib import Path
+
+from torch import nn
+
+from rucksac.agent import Agent
+from rucksac.errors import UsageError
+from rucksac.experience.replay import Replay
+from rucksac.training import replay_files
+from rucksac.training.agent_file import read_agent
+from rucksac.training.checkpoint_layout import (
+    BEST,
+    CHECKPOINT,
+    UNREADABLE,
+    checkpoints_in,
+    in_short,
+    manifest_of,
+    segments_of,
+)
+from rucksac.training.folder import RunFolder, path_of
+
+
+def load_agent(
+    run: str | Path, policy: nn.Module | None = None, critic: nn.Module | None = None, *, best: bool = False
+) -> Agent:
+    """Return the agent of a run's newest checkpoint, or of its best evaluation; raise `UsageError` when there is none.
+
+    An agent trained with modules of your own needs them again, `policy` and `critic`, in any state.
+    """
+    path = path_of(run)
+    found = checkpoints_in(path, BEST if best else CHECKPOINT)
+    if not found:
+        if any(path.glob("seed*/config.json")):
+            RunFolder.open(path)  # says which folder to give
+        remedy = "give the folder that `rucksac train` wrote" if path.exists() else "there is no such folder"
+        raise UsageError(f"{run} holds no {'best ' if best else ''}checkpoint; {remedy}")
+    try:
+        return read_agent(found[-1], policy, critic)
+    except UNREADABLE as error:
+        older = f"; remove that folder to use the one before, {found[-2].name}" if len(found) > 1 else ""
+        raise UsageError(f"the checkpoint in {found[-1]} is damaged or foreign ({in_short(error)}){older}") from error
+
+
+def load_replay(run: Path, replay: Replay) -> None:
+    """Fill `replay`, of the run's sizes, from its newest checkpoint; raise `ValueError` or the like when damaged."""
+    replay_files.read(run / "replay", segments_of(manifest_of(checkpoints_in(run, CHECKPOINT)[-1])), replay)

@@ -1,0 +1,27 @@
+"""Reading the logs of a run that may still be under way in another process."""
+
+import csv
+import os
+from pathlib import Path
+
+LONGEST_ROW = 400  # bytes
+
+
+def last_rows(file: Path, count: int) -> list[dict[str, str]]:
+    """Return the last whole rows of a log that another process is writing."""
+    try:
+        with file.open("rb") as stream:
+            columns, start = stream.readline().decode().strip().split(","), stream.tell()
+            begin = max(start, stream.seek(0, os.SEEK_END) - LONGEST_ROW * (count + 1))
+            stream.seek(begin)
+            lines = stream.read().decode().split("\n")[int(begin > start) : -1]
+    except OSError:
+        return []
+    rows = [dict(zip(columns, values, strict=False)) for values in csv.reader(lines[-count:])]
+    return [row for row in rows if len(row) == len(columns)]
+
+
+def last_evaluation(file: Path) -> list[dict[str, str]]:
+    """Return the rows of the last evaluation, at most 100."""
+    rows = last_rows(file, 100)
+    return [row for row in rows if row["env_steps"] == rows[-1]["env_steps"]]

@@ -1,0 +1,60 @@
+"""What a run is made of, from what a person asks for or from the folder of an earlier one."""
+
+import dataclasses
+from pathlib import Path
+
+from torch import nn
+
+from rucksac.algorithm.recipes import DEFAULT
+from rucksac.algorithm.recipes import recipe as find_recipe
+from rucksac.config import Config, with_settings
+from rucksac.environments.making import EnvSource
+from rucksac.errors import UsageError
+from rucksac.training.folder import RunFolder, origin_of, path_of, threads_of
+from rucksac.training.record import Recorder
+from rucksac.training.starting import settings_from
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a run is made of; `threads` are those that a run to go on with had, `start_from` is a run to begin from."""
+
+    env: EnvSource
+    config: Config
+    recipe: str
+    policy: nn.Module | None = None
+    critic: nn.Module | None = None
+    threads: int | None = None
+    start_from: Path | None = None
+    recorders: tuple[Recorder, ...] = ()
+
+
+def beginning(recipe: str | None, start_from: str | Path | None) -> tuple[Config, str, Path | None]:
+    """Return the settings that a run has unless others are given, the recipe they are called by, and where it starts.
+
+    Raises `UsageError` for a recipe or a run that does not exist, and for both together.
+    """
+    if start_from is None:
+        return find_recipe(recipe or DEFAULT).config, recipe or DEFAULT, None
+    if recipe is not None:
+        raise UsageError("--recipe and --start-from both say which settings a run has; give one of them")
+    origin = path_of(start_from)
+    return *settings_from(origin), origin
+
+
+def plan_of(
+    run: Path,
+    env: EnvSource | None = None,
+    steps: int | None = None,
+    policy: nn.Module | None = None,
+    critic: nn.Module | None = None,
+) -> Plan:
+    """Return what the run in this folder was made of; raise `UsageError` when something is missing."""
+    saved = RunFolder.open(run).read_config()
+    source = env if env is not None else saved["environment"]
+    if source is None:
+        raise UsageError(f"{run} was trained with an environment made by a function; give it again")
+    config = Config.from_json(saved["settings"])
+    if steps is not None:
+        config = with_settings(config, {"steps": steps})
+    return Plan(source, config, saved["recipe"], policy, critic, threads_of(saved), origin_of(saved))

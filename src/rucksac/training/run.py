@@ -1,0 +1,248 @@
+"""Putting a run together, fresh or from its last checkpoint; then the loop; then what came of it."""
+
+import dataclasses
+import shlex
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rucksac.agent import Agent
+from rucksac.building import build, compile_steps
+from rucksac.compilation import computing
+from rucksac.device import chosen
+from rucksac.environments.lanes import Lanes
+from rucksac.environments.making import name_of
+from rucksac.environments.opening import open_lanes
+from rucksac.errors import UsageError
+from rucksac.resources import available_threads
+from rucksac.text import count, size
+from rucksac.training.checkpoint import Checkpoints
+from rucksac.training.console import Console
+from rucksac.training.diagnosis import Watchdog, divergence
+from rucksac.training.evaluate import Evaluation
+from rucksac.training.files import Beginning
+from rucksac.training.folder import STARTED_FROM, RunFolder
+from rucksac.training.loop import Loop, Stopwatch
+from rucksac.training.milestones import Milestones
+from rucksac.training.needs import replay_bytes, require_memory, threads_for
+from rucksac.training.parts import Progress, Training, prepare
+from rucksac.training.plan import Plan
+from rucksac.training.record import CsvRecorder, Recorder, evaluation_at, harmless, to_all
+from rucksac.training.report import Report
+from rucksac.training.starting import begin_from
+from rucksac.training.stopping import StopRequest, stop_on_signals
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A finished or interrupted run: the agent, what summary.json says, and whether a signal ended it."""
+
+    agent: Agent
+    summary: dict[str, Any]
+    stop: StopRequest
+
+
+class Run:
+    """One run from its first environment to its summary."""
+
+    def __init__(self, plan: Plan, path: Path | None, console: Console | None) -> None:
+        self.plan, self.config, self.console = plan, plan.config.settled(), console
+        self.path = path and path.absolute()  # an environment may change the current folder
+        self.shown_path = path
+        self.threads = plan.threads or plan.config.threads or threads_for(plan.config)
+        self.report = Report(self.path, path, console, self.config.if_saving_fails == "stop")
+
+    def go(self, resuming: bool) -> Result:
+        """Train, from the beginning or from where the run was, and return what came of it."""
+        progress = Progress()
+        lap = Stopwatch(progress.seconds).lap
+        with ExitStack() as cleanup:
+            stop = cleanup.enter_context(stop_on_signals())
+            training, evaluation_lanes = self._make(progress, cleanup)
+            folder = self._folder(resuming, progress, cleanup)
+            checkpoints = Checkpoints(self.path, self.config.keep) if self.path else None
+            kept, notes = self._begin(training, checkpoints)
+            if folder:
+                if resuming and (changed := folder.changed_versions()):
+                    notes.append(f"{changed}: from here on the run may not be the one it would have been.")
+                self._write_config(folder, training.agent)
+            csv = self._open_logs(training.agent.algorithm.metrics(), kept, cleanup)
+            if resuming and self.path:
+                progress.evaluation = evaluation_at(self.path, progress.evaluated)
+            record = to_all(self._recorders(training, csv, cleanup))
+            self._warn_of(notes)
+            lap("start")
+            if why_not := compile_steps(training.learner):
+                self.report.say(f"The gradient step runs uncompiled, slower: {why_not}.")
+            lap("compile")
+            stop.graceful = True
+            milestones = Milestones(training, evaluation_lanes, checkpoints, csv, record, self.report, stop)
+            self._train(training, milestones, record, stop, lap)
+        summary = {**_summary(training, stop), "saved": milestones.saved}
+        if folder:
+            with self.report.saving("summary.json"):
+                folder.write_summary(summary)
+        return Result(training.agent, summary, stop)
+
+    def _make(self, progress: Progress, cleanup: ExitStack) -> tuple[Training, Lanes]:
+        """Return the parts of the run, without an episode begun, and other lanes to evaluate in."""
+        lanes, evaluation_lanes = open_lanes(self.plan.env, self.config, cleanup, self.report.warn)
+        cleanup.enter_context(computing(self.threads))
+        agent = build(self.config, lanes.spaces, self.plan.policy, self.plan.critic, chosen(self.config.device))
+        require_memory(self.config, lanes.spaces)
+        return prepare(agent, lanes, progress), evaluation_lanes
+
+    def _folder(self, resuming: bool, progress: Progress, cleanup: ExitStack) -> RunFolder | None:
+        """Open or make the folder and keep others out; a start that comes to nothing leaves none."""
+        if not self.path:
+            return None
+        folder = RunFolder.open(self.path) if resuming else RunFolder.create(self.path)
+        if not resuming:
+            cleanup.callback(lambda: None if progress.env_steps else folder.discard())
+        cleanup.enter_context(folder.alone())
+        return folder
+
+    def _begin(
+        self, training: Training, checkpoints: Checkpoints | None
+    ) -> tuple[dict[str, Beginning] | None, list[str]]:
+        """Bring the parts to the last checkpoint or the first step; return what to keep of the logs, what to tell."""
+        if checkpoints and checkpoints.exist():  # a run killed before its first one starts again
+            kept, notes = checkpoints.restore(training)
+            if training.progress.env_steps >= self.config.steps + self.config.envs:
+                raise UsageError(
+                    f"{self.shown_path} has {training.progress.env_steps:,} steps behind it, but --steps is "
+                    f"{self.config.steps:,}; give more"
+                )
+            return kept, notes
+        if self.path and (self.path / "replay").exists() and not (self.path / "checkpoints").exists():
+            raise UsageError(f"{self.shown_path} lost its checkpoints; put them back, or train anew elsewhere")
+        if self.plan.start_from:
+            begin_from(training.agent, self.plan.start_from)
+        training.collector.begin_episodes()
+        return None, []
+
+    def _write_config(self, folder: RunFolder, agent: Agent) -> None:
+        derived: dict[str, Any] = {
+            "target_entropy": agent.algorithm.target_entropy,
+            "entropy_to_come": agent.algorithm.entropy_to_come,
+            "threads": self.threads,
+        }
+        if self.plan.start_from:
+            derived[STARTED_FROM] = str(self.plan.start_from.absolute())
+        name = self.plan.env if isinstance(self.plan.env, str) else None
+        folder.write_config(name, self.plan.recipe, self.config, derived)
+
+    def _open_logs(
+        self, metrics: Sequence[str], kept: dict[str, Beginning] | None, cleanup: ExitStack
+    ) -> CsvRecorder | None:
+        if not self.path:
+            return None
+        csv = CsvRecorder(self.path, metrics, lambda error: self.report.not_written("a log", error), kept)
+        cleanup.callback(csv.close)
+        return csv
+
+    def _recorders(self, training: Training, csv: CsvRecorder | None, cleanup: ExitStack) -> list[Recorder]:
+        """Return all that get the rows of this run; the console begins to show it."""
+        progress = training.progress
+        recorders: list[Recorder] = [csv.record] if csv else []
+        if self.console:
+            compiles = self.config.compile != "never" and progress.env_steps < self.config.steps
+            self.console.start(self._opening(training), compiles)
+            cleanup.callback(self.console.close)
+            recorders.append(self.console.record)
+        watchdog = Watchdog(
+            self.config.gamma,
+            self.config.envs,
+            _largest_reward(training),
+            lambda: progress.seconds.get("update", 0.0),
+            self.report.warn,
+        )
+        return [*recorders, watchdog.record, *(harmless(each, self.report.warn) for each in self.plan.recorders)]
+
+    def _warn_of(self, notes: list[str]) -> None:
+        if self.threads > (most := available_threads()):
+            notes.append(
+                f"{self.threads} threads share {count(most, 'processor')}, which is much slower than one each."
+            )
+        for note in notes:
+            self.report.warn(note)
+
+    def _train(
+        self,
+        training: Training,
+        milestones: Milestones,
+        record: Recorder,
+        stop: StopRequest,
+        lap: Callable[[str], None],
+    ) -> None:
+        """Go through the loop; when an environment fails, save and say how to go on."""
+        loop = Loop(
+            training,
+            record,
+            milestones.evaluate,
+            milestones.save,
+            lambda batch: divergence(training.agent, batch, training.progress.env_steps, self.path),
+            stop,
+            lap,
+        )
+        try:
+            loop.run()
+        except UsageError as error:
+            if milestones.saved:  # the environment failed, not the disk; what was learned must not be lost with it
+                milestones.save()
+            when = f" This was at environment step {training.progress.env_steps:,}"
+            go_on = (
+                f"; what came before is saved, and rucksac resume {shlex.quote(str(self.shown_path))} goes on"
+                if milestones.can_go_on()
+                else ""
+            )
+            error.args = (f"{error}.{when}{go_on}",)
+            raise
+
+    def _opening(self, training: Training) -> str:
+        config, spaces, done = self.config, training.agent.spaces, training.progress.env_steps
+        where = f"; writing to {self.shown_path}" if self.path else ""
+        numbers = f"{count(spaces.obs_size, 'observation')}, {count(spaces.action_size, 'action')}"
+        environments = count(config.envs, "environment")
+        if config.workers:
+            environments += f" in {count(config.workers, 'worker')} of one thread each, one more to evaluate"
+        progress = f"going on at step {done:,} of {config.steps:,}" if done else count(config.steps, "step")
+        return (
+            f"{name_of(self.plan.env)}: {numbers}; {progress}, seed {config.seed}; "
+            f"{environments}, {count(self.threads, 'thread')} to learn; "
+            f"replay memory up to {size(replay_bytes(config, spaces))}{where}"
+        )
+
+
+def _largest_reward(training: Training) -> Callable[[], float]:
+    """Return what tells the largest reward so far, as the critics see it."""
+    normaliser = training.agent.normaliser
+
+    def largest() -> float:
+        reward = np.abs(training.replay.data["reward"])
+        return float((normaliser.rewards(reward) if normaliser else reward).max())
+
+    return largest
+
+
+def _summary(training: Training, stop: StopRequest) -> dict[str, Any]:
+    progress, wall_seconds = training.progress, training.progress.seconds
+    training_seconds = sum(
+        seconds for phase, seconds in wall_seconds.items() if phase not in ("start", "compile", "evaluate")
+    )
+    summary: dict[str, Any] = {
+        "finished": not stop.is_set(),
+        "env_steps": progress.env_steps,
+        "grad_steps": training.agent.grad_steps,
+        "episodes": progress.episodes,
+        "wall_seconds": {phase: round(seconds, 3) for phase, seconds in wall_seconds.items()},
+        "env_steps_per_second": round(progress.env_steps / training_seconds, 1) if training_seconds else 0.0,
+        "final_evaluation": None,
+    }
+    if progress.evaluation:
+        figures = Evaluation(progress.evaluation).summary
+        summary["final_evaluation"] = {"episodes": len(progress.evaluation), **figures._asdict()}
+    return summary

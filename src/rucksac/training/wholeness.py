@@ -1,0 +1,70 @@
+"""Whether the checkpoints of a run are whole, and whether it could go on."""
+
+from pathlib import Path
+from typing import Any
+
+from rucksac.config import Config
+from rucksac.errors import UsageError
+from rucksac.training import files, replay_files
+from rucksac.training.agent_file import check_agent, check_settings
+from rucksac.training.checkpoint_layout import (
+    ACTIONS,
+    BEST,
+    CHECKPOINT,
+    LARGEST_ACTIONS,
+    UNREADABLE,
+    checkpoints_in,
+    content_of,
+    in_short,
+    segments_of,
+)
+
+
+def examine(run: Path) -> list[dict[str, Any]]:
+    """Return the checkpoints of a run, oldest first: name, env_steps, best, and what is wrong, None for a whole one."""
+    return [
+        {
+            "name": path.name,
+            "env_steps": int(path.name.split("-")[-1]),
+            "best": best,
+            "problem": problem_of(run, path, best),
+        }
+        for best, pattern in ((False, CHECKPOINT), (True, BEST))
+        for path in checkpoints_in(run, pattern)
+    ]
+
+
+def obstacle(run: Path, config: Config) -> str | None:
+    """Return why the run could not go on with these settings, None when it could."""
+    found = checkpoints_in(run, CHECKPOINT)
+    for folder in reversed(found):
+        try:
+            check_settings(config, folder)
+            require_whole(run, folder, best=False)
+            return None
+        except UsageError as error:
+            return str(error)
+        except UNREADABLE:
+            continue
+    if found:
+        return "no checkpoint is whole"
+    return "its checkpoints are lost" if (run / "replay").exists() else None
+
+
+def problem_of(run: Path, folder: Path, best: bool) -> str | None:
+    """Return what is wrong with a checkpoint, None when it is whole; `best` ones hold the agent alone."""
+    try:
+        require_whole(run, folder, best)
+    except (UsageError, *UNREADABLE) as error:
+        return in_short(error)
+    return None
+
+
+def require_whole(run: Path, folder: Path, best: bool) -> None:
+    """Compare all files of a checkpoint with their digests; raise `UsageError` or one of `UNREADABLE` when wrong."""
+    check_agent(folder)
+    if not best:
+        content = content_of(run, folder)
+        files.read(folder, ACTIONS, content["actions"], LARGEST_ACTIONS)
+        for each in segments_of(content):
+            replay_files.content(run / "replay", each)
