@@ -249,13 +249,31 @@ def test_actions_may_be_true_or_false():
     assert chosen.tolist() == [[False, True]]
 
 
-@pytest.mark.parametrize("reward", [2, 2.0, np.float32(2), np.array(2), torch.tensor(2.0), Decimal(2), Fraction(4, 2)])
+TENSORS = [torch.tensor(2.0), torch.tensor(2.0, requires_grad=True), torch.tensor(2.0, dtype=torch.bfloat16)]
+
+
+@pytest.mark.parametrize(
+    "reward", [2, 2.0, np.float32(2), np.array(2), np.ma.array(2.0), *TENSORS, Decimal(2), Fraction(4, 2)]
+)
 def test_rewards_are_numbers_of_any_library(reward):
     assert finite_reward(reward) == 2.0
 
 
 @pytest.mark.parametrize(
-    "reward", [None, "2", [2.0], np.ones(1), 2 + 0j, timedelta(1), np.timedelta64(1, "s"), 10**400, Decimal("1e99")]
+    "reward",
+    [
+        None,
+        "2",
+        [2.0],
+        np.ones(1),
+        torch.ones(1),
+        np.ma.masked,
+        2 + 0j,
+        timedelta(1),
+        np.timedelta64(1, "s"),
+        10**400,
+        Decimal("1e99"),
+    ],
 )
 def test_rewards_that_no_float_can_hold_are_refused(reward):
     with pytest.raises(UsageError, match="gave the reward .*correct the environment"):
@@ -267,7 +285,7 @@ def test_truth_values_are_those_of_any_library(value):
     assert truth("terminated", value) is True
 
 
-@pytest.mark.parametrize("value", [None, 1.0, "yes", [True], np.array([True])])
+@pytest.mark.parametrize("value", [None, 1.0, "yes", [True], np.array([True]), np.ma.masked])
 def test_what_is_neither_true_nor_false_is_refused(value):
     with pytest.raises(UsageError, match="gave truncated = .*must give True or False"):
         truth("truncated", value)

@@ -68,9 +68,12 @@ def incomplete(method: str, answer: Any, wanted: tuple[str, ...]) -> UsageError:
 
 
 def _scalar(value: Any) -> np.ndarray | None:
-    """Return the array () of one value; None for what has a shape or makes no array."""
+    """Return the array () of one value; None for what has a shape, is masked or makes no array."""
+    if np.ma.is_masked(value):
+        return None
     try:
-        array = np.asarray(value)
+        single = value.item() if getattr(value, "shape", None) == () else value  # also of tensors with a gradient
+        array = np.asarray(single)
     except Exception:  # whatever a stranger's object raises when asked for an array
         return None
     return array if array.shape == () else None

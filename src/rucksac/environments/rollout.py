@@ -38,7 +38,7 @@ class Doors:
 class Collector:
     """Lanes under way. Every episode starts from a seed of its own, derived from the run's seed."""
 
-    STATE = ("obs", "started", "seeds", "lengths", "returns")  # the environments themselves are re-enacted
+    STATE = ("warmup", "obs", "started", "seeds", "lengths", "returns")  # the environments themselves are re-enacted
 
     def __init__(self, lanes: Lanes, seed: int) -> None:
         self.lanes, self.seed, self.warmup = lanes, seed, generator(seed, Stream.WARMUP)

@@ -6,7 +6,7 @@ from typing import Any
 
 from rucksac.config import Config
 from rucksac.errors import UsageError
-from rucksac.training.folder import RunFolder
+from rucksac.training.folder import RunFolder, origin_of
 from rucksac.training.wholeness import examine, obstacle
 
 
@@ -37,7 +37,7 @@ def info(run: Path) -> dict[str, Any]:
         "env_steps": env_steps,
         "finished": env_steps >= config.steps and not stopped,  # a stop may leave the last evaluation undone
         "whole": all(each["problem"] is None for each in checkpoints),
-        "obstacle": obstacle(run, config),
+        "obstacle": obstacle(run, config, origin_of(saved)),
         "training_process": folder.occupant(),
         "checkpoints": checkpoints,
         "bytes": _size(run.rglob("*")),

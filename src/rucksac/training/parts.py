@@ -89,10 +89,9 @@ class Training:
         return {
             "agent": self.agent,
             "learner": self.learner,
-            "rollout": self.collector,
+            "collector": self.collector,
             "replay": self.replay,
             "sampler": self.sampler.pick,
-            "warmup": self.collector.warmup,
             "progress": self.progress,
         }
 

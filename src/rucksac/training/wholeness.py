@@ -34,8 +34,11 @@ def examine(run: Path) -> list[dict[str, Any]]:
     ]
 
 
-def obstacle(run: Path, config: Config) -> str | None:
-    """Return why the run could not go on with these settings, None when it could."""
+def obstacle(run: Path, config: Config, origin: Path | None) -> str | None:
+    """Return why the run could not go on with these settings, None when it could.
+
+    Without a checkpoint it begins again, for which it needs the agent of `origin`, the run that it started from.
+    """
     found = checkpoints_in(run, CHECKPOINT)
     for folder in reversed(found):
         try:
@@ -48,7 +51,11 @@ def obstacle(run: Path, config: Config) -> str | None:
             continue
     if found:
         return "no checkpoint is whole"
-    return "its checkpoints are lost" if (run / "replay").exists() else None
+    if (run / "replay").exists():
+        return "its checkpoints are lost"
+    if origin and all(problem_of(origin, folder, best=False) for folder in checkpoints_in(origin, CHECKPOINT)[-1:]):
+        return f"it has no checkpoint yet, and {origin}, whose agent it begins with, has no whole one"
+    return None
 
 
 def problem_of(run: Path, folder: Path, best: bool) -> str | None:
