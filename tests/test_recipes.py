@@ -25,7 +25,7 @@ from tests.training.test_resume import differences, logs
 from tests.worlds import Pair
 
 NAMES = list(RECIPES)
-TINY = {"hidden": (16, 8), "batch_size": ROWS, "compile": "never", "seed": 3}
+TINY = {"hidden": (16, 8), "critic_hidden": None, "batch_size": ROWS, "compile": "never", "seed": 3}
 
 
 def agent_of(name, **settings):
@@ -49,6 +49,25 @@ SOURCES = {
         "exploration_noise": 0.1, "target_noise": 0.1, "improvement_noise": 0.1, "deterministic_policy": False,
     },
     "notebook": {"hidden": (64, 64, 64), "warmup": 0, "steps": 40_000, "buffer_size": 1_000_000},
+    "redq": {
+        "hidden": (256, 256), "batch_size": 256, "lr": 3e-4, "gamma": 0.99, "tau": 0.005, "critics": 10,
+        "target_critics": 2, "utd": 20.0, "policy_delay": 20, "policy_q": "mean", "warmup": 5_000, "alpha": "learned",
+    },
+    "droq": {
+        "hidden": (256, 256), "batch_size": 256, "lr": 3e-4, "gamma": 0.99, "tau": 0.005, "critics": 2, "dropout": 0.01,
+        "critic_norm": "layer", "policy_norm": "none", "utd": 20.0, "policy_delay": 20, "policy_q": "mean",
+        "initialisation": "xavier", "warmup": 5_000,
+    },
+    "tqc": {
+        "hidden": (256, 256), "critic_hidden": (512, 512, 512), "critics": 5, "returns": "quantiles", "quantiles": 25,
+        "dropped_quantiles": 2, "policy_q": "mean", "lr": 3e-4, "batch_size": 256, "gamma": 0.99, "tau": 0.005,
+        "warmup": 0,
+    },
+    "crossq": {
+        "hidden": (256, 256), "critic_hidden": (2048, 2048), "critic_norm": "batch", "policy_norm": "batch",
+        "target_network": False, "adam_beta": 0.5, "policy_delay": 3, "lr": 1e-3, "warmup": 5_000, "gamma": 0.99,
+        "critics": 2, "policy_q": "smallest", "alpha": "learned",
+    },
     "td3": {
         "hidden": (256, 256), "batch_size": 256, "lr": 3e-4, "gamma": 0.99, "tau": 0.005, "warmup": 25_000,
         "exploration_noise": 0.1, "target_noise": 0.2, "noise_clip": 0.5, "policy_delay": 2, "target_every": 2,
@@ -134,7 +153,9 @@ def _values(part):
     return part if isinstance(part, dict) else part.parameters
 
 
-@pytest.mark.parametrize("name", ["sac-v1", "td3"])  # the steps that differ in structure from those of `sac`
+@pytest.mark.parametrize(
+    "name", ["sac-v1", "td3", "droq", "tqc", "crossq"]
+)  # the steps that differ in structure from those of `sac`
 def test_compiled_equals_eager(name):
     eager, compiled = (agent_of(name, compile=mode) for mode in ("never", "auto"))
     learners = Learner(eager), Learner(compiled)
@@ -156,6 +177,10 @@ def test_compiled_equals_eager(name):
         ("pranz24", {"deterministic_policy": True, "tau": 1.0, "target_every": 10}),
         ("td3", {"normalise_rewards": True}),
         ("ddpg", {"envs": 2, "update_every": 7}),
+        ("redq", {"utd": 3.0, "policy_delay": 3}),
+        ("droq", {"utd": 3.0, "policy_delay": 3, "dropout": 0.2}),
+        ("tqc", {"critic_hidden": (8,)}),
+        ("crossq", {"critic_hidden": (8,)}),
     ],
 )
 def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path, trained, name, settings):
@@ -198,7 +223,7 @@ def test_metrics_of_a_delayed_policy_are_means_over_its_own_steps(tmp_path):
 
 QUICK = {
     "steps": 1_000, "warmup": 64, "learning_starts": None, "batch_size": 64, "hidden": (32, 32), "lr": 3e-3,
-    "policy_lr": None, "tau": 0.05, "gamma": 0.9, "compile": "never", "threads": 1, "eval_every": 100_000,
+    "policy_lr": None, "critic_hidden": None, "tau": 0.05, "gamma": 0.9, "compile": "never", "threads": 1, "eval_every": 100_000,
     "eval_episodes": 1, "checkpoint_every": 100_000, "buffer_size": 4_000,
 }  # fmt: skip
 
@@ -214,7 +239,11 @@ def test_a_world_of_two_states_is_solved(name):
     recipe = RECIPES[name].config
     stochastic = not recipe.deterministic_policy
     alpha = {"alpha": Pair.alpha * recipe.reward_scale} if stochastic else {}
-    less = {"target_noise": min(recipe.target_noise, 0.1)}  # smoothing lowers the value of a sharp peak
+    less = {
+        "target_noise": min(recipe.target_noise, 0.1),
+        "utd": 1.0,
+        "policy_delay": min(recipe.policy_delay, 3),
+    }  # smoothing lowers the value of a sharp peak
     plan = Plan(lambda: Pair(entropy=stochastic), dataclasses.replace(recipe, **{**QUICK, **alpha, **less}), name)
     agent = train_run(plan, None, None).agent
     assert agent.grad_steps > 900

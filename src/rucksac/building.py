@@ -8,12 +8,12 @@ from torch import nn
 
 from rucksac.agent import Agent
 from rucksac.algorithm import equations
-from rucksac.algorithm.architecture import architectures
+from rucksac.algorithm.architecture import architectures, judges_jointly
 from rucksac.algorithm.categorical import Categorical
-from rucksac.algorithm.critics import Critic
+from rucksac.algorithm.critics import EXPECTED_RETURN, Critic, Quantiles
 from rucksac.algorithm.deterministic import Deterministic
 from rucksac.algorithm.networks import MLP, PairMLP, call, weights_of
-from rucksac.algorithm.optimisers import adam
+from rucksac.algorithm.optimisers import Optimiser, adam, chain, clip, decay
 from rucksac.algorithm.policies import Distribution, SquashedGaussian
 from rucksac.algorithm.update import SAC, Batch
 from rucksac.compilation import Compiled, CompilerMissing, TensorFunction, compile_ahead
@@ -59,28 +59,38 @@ def build(
     state_value = MLP(described["state_value"], weights) if "state_value" in described else None
     obs, action = torch.zeros(3, obs_size), torch.zeros(3, action_size)
     _check("policy", policy, (obs,), (3, improvement.outputs(action_size)))
+    if discrete and config.returns == "quantiles":
+        raise UsageError(
+            f"quantiles are for continuous actions, but here are {action_size} choices; give --returns expected"
+        )
     if discrete:
         _check("critic", critic, (obs,), (config.critics, 3, action_size))
     else:
-        _check("critic", critic, (obs, action), (config.critics, 3))
+        answers = (config.quantiles,) if config.returns == "quantiles" else ()
+        _check("critic", critic, (obs, action), (config.critics, 3, *answers))
     for network in (policy, critic, state_value):
         if network:
             network.requires_grad_(False).to(device)
     algorithm = SAC(
         policy=policy,
         critic=Critic(
-            critic, discrete, for_policy=equations.first if config.policy_q == "first" else equations.smallest
+            critic,
+            discrete,
+            returns=Quantiles(config.dropped_quantiles) if config.returns == "quantiles" else EXPECTED_RETURN,
+            for_policy={"smallest": equations.smallest, "first": equations.first, "mean": equations.mean}[
+                config.policy_q
+            ],
+            joint=judges_jointly(config),
+            count=config.critics,
+            subset=config.target_critics,
         ),
-        optimisers={
-            name: adam((config.policy_lr or config.lr) if name == "policy" else config.lr)
-            for name in [*described, "temperature"]
-        },
+        optimisers={name: _optimiser(config, name) for name in [*described, "temperature"]},
         target_entropy=_target_entropy(config, *improvement.entropies(action_size)),
         acting=acting,
         evaluation=evaluation,
         improvement=improvement,
         state_value=state_value,
-        targets=("state_value",) if state_value else ("critic", "policy") if config.target_policy else ("critic",),
+        targets=_targets(config),
         tau=config.tau,
         target_every=config.target_every,
         policy_delay=config.policy_delay,
@@ -94,6 +104,24 @@ def build(
         what = config.normalise_observations, config.normalise_rewards, config.reward_scale
         normaliser = Normaliser(obs_size, config.envs, config.gamma, *what)
     return Agent(config, spaces, algorithm, normaliser, default_networks)
+
+
+def _targets(config: Config) -> tuple[str, ...]:
+    """Return the networks that have a slow copy."""
+    if config.value_network:
+        return ("state_value",)
+    return (*(["critic"] if config.target_network else []), *(["policy"] if config.target_policy else []))
+
+
+def _optimiser(config: Config, name: str) -> Optimiser:
+    """Return what updates the parameters of this name; clipping and decay are for networks alone."""
+    lr = (config.policy_lr or config.lr) if name == "policy" else config.lr
+    optimiser = adam(lr, config.adam_beta)
+    if name == "temperature":
+        return optimiser
+    if config.clip_gradients:
+        optimiser = chain(clip(config.clip_gradients), optimiser)
+    return chain(optimiser, decay(lr * config.weight_decay)) if config.weight_decay else optimiser
 
 
 def compile_steps(learner: Learner, only_cached: bool = False) -> str | None:

@@ -17,7 +17,9 @@ Initialisation = Literal["default", "xavier", "orthogonal"]
 Precision = Literal["fp32", "bf16"]
 Compile = Literal["auto", "never"]
 Device = Literal["cpu", "cuda", "auto"]
-PolicyQ = Literal["smallest", "first"]
+PolicyQ = Literal["smallest", "first", "mean"]
+Norm = Literal["none", "layer", "batch"]
+Returns = Literal["expected", "quantiles"]
 TemperatureLoss = Literal["alpha", "log"]
 EntropyToCome = Literal["auto", "always", "never"]
 Saving = Literal["stop", "continue"]
@@ -44,6 +46,14 @@ class Config:
     """Rows of replay memory; an episode of n steps takes n + 1 rows."""
     hidden: tuple[int, ...] = (256, 256)
     """Widths of the hidden layers of the policy and of each critic."""
+    critic_hidden: tuple[int, ...] | None = None
+    """Widths of the hidden layers of each critic; those of --hidden if not given."""
+    policy_norm: Norm = "none"
+    """Normalisation in the policy: none, layer (before each activation) or batch (of the input and after them)."""
+    critic_norm: Norm = "none"
+    """The same in the critics."""
+    dropout: float = 0.0
+    """Share of each hidden layer's outputs that the critics leave out."""
     activation: Activation = "relu"
     """Activation between the layers."""
     initialisation: Initialisation = "default"
@@ -60,8 +70,18 @@ class Config:
     """Largest noise on a deterministic policy's action, in each dimension."""
     critics: int = 2
     """Number of critics; the smallest answer counts."""
+    target_critics: int | None = None
+    """How many of the critics, drawn anew for each gradient step, give the smallest answer for the target."""
+    target_network: bool = True
+    """Let slow copies answer for the next states. Without them and with batch norm, one pass judges both states."""
+    returns: Returns = "expected"
+    """What critics learn of the return: its expectation, or quantiles of its distribution."""
+    quantiles: int = 25
+    """Quantiles of each critic."""
+    dropped_quantiles: int = 2
+    """How many quantiles for each critic, the largest of all critics' together, the target leaves out."""
     policy_q: PolicyQ = "smallest"
-    """Which of the critics' answers the policy climbs: the smallest, or the first critic's."""
+    """Which of the critics' answers the policy climbs: the smallest, the first critic's, or their mean."""
     value_network: bool = False
     """Learn the values of states in a network of their own, whose slow copy then stands for the critics'."""
     target_policy: bool = False
@@ -72,6 +92,12 @@ class Config:
     """Adam's learning rate for critics, temperature, and policy."""
     policy_lr: float | None = None
     """Adam's learning rate for the policy; --lr if not given."""
+    adam_beta: float = 0.9
+    """How much of the mean gradient Adam keeps in each update."""
+    weight_decay: float = 0.0
+    """Share of the networks' parameters, times the learning rate, that each update takes away."""
+    clip_gradients: float | None = None
+    """Largest norm of each network's gradient; longer ones are shortened."""
     gamma: float = 0.99
     """Discount of the return per environment step."""
     reward_scale: float = 1.0
@@ -140,7 +166,7 @@ class Config:
         for field in dataclasses.fields(self):
             allowed, holds = _RULES[field.name]
             value = _plain(getattr(self, field.name))
-            if field.name == "hidden" and _is_int(value):
+            if field.name in ("hidden", "critic_hidden") and _is_int(value):
                 value = (value,)
             object.__setattr__(self, field.name, value)
             if not holds(value):
@@ -176,6 +202,33 @@ class Config:
             raise UsageError(
                 "with --value-network no action is chosen for the next states, so --target-policy would do nothing; "
                 "give --no-target-policy or --no-value-network"
+            )
+        if self.value_network and (not self.target_network or self.target_critics or self.returns != "expected"):
+            name = "target-critics" if self.target_critics else "returns"
+            name = name if self.target_network else "no-target-network"
+            raise UsageError(
+                f"with --value-network the critics' target comes from that network, so --{name} would do nothing; "
+                "leave that out, or give --no-value-network"
+            )
+        if self.target_critics and self.target_critics > self.critics:
+            raise UsageError(
+                f"--target-critics is {self.target_critics} of {self.critics} critics; give at most as many, or more "
+                "--critics"
+            )
+        if self.returns == "expected" and (self.quantiles, self.dropped_quantiles) != (25, 2):
+            name = "quantiles" if self.quantiles != 25 else "dropped-quantiles"
+            raise UsageError(
+                f"--{name} would do nothing beside --returns expected; leave that out, or give --returns quantiles"
+            )
+        if self.returns == "quantiles" and self.target_critics:
+            raise UsageError(
+                "quantiles of all critics make the target together, so --target-critics would do nothing; leave that "
+                "out, or give --returns expected"
+            )
+        if self.returns == "quantiles" and self.dropped_quantiles >= self.quantiles:
+            raise UsageError(
+                f"--dropped-quantiles is {self.dropped_quantiles} of {self.quantiles}, which leaves none; give fewer, "
+                "or more --quantiles"
             )
         if self.workers > self.envs:
             raise UsageError(
@@ -300,6 +353,10 @@ _RULES: dict[str, Rule] = {
     "batch_size": _whole(1, 10**7),
     "buffer_size": _whole(2),
     "hidden": _WIDTHS,
+    "critic_hidden": _or(None, _WIDTHS),
+    "policy_norm": _choice(Norm),
+    "critic_norm": _choice(Norm),
+    "dropout": ("a number from 0 to below 1", lambda value: _is_number(value) and 0 <= value < 1),
     "activation": _choice(Activation),
     "initialisation": _choice(Initialisation),
     "deterministic_policy": _FLAG,
@@ -308,12 +365,20 @@ _RULES: dict[str, Rule] = {
     "improvement_noise": _between(0.0, 1e6),
     "noise_clip": _between(1e-12, 1e6),
     "critics": _whole(1, 100),
+    "target_critics": _or(None, _whole(1, 100)),
+    "target_network": _FLAG,
+    "returns": _choice(Returns),
+    "quantiles": _whole(1, 1000),
+    "dropped_quantiles": _whole(0, 999),
     "policy_q": _choice(PolicyQ),
     "value_network": _FLAG,
     "target_policy": _FLAG,
     "policy_delay": _whole(1),
     "lr": _between(1e-12, 1.0),
     "policy_lr": _or(None, _between(1e-12, 1.0)),
+    "adam_beta": ("a number from 0 to below 1", lambda value: _is_number(value) and 0 <= value < 1),
+    "weight_decay": _between(0.0, 1e6),
+    "clip_gradients": _or(None, _between(1e-12, 1e12)),
     "gamma": ("a number from 0 to below 1", lambda value: _is_number(value) and 0 <= value < 1),
     "reward_scale": _between(1e-30, 1e30),
     "tau": ("a number above 0 and at most 1", lambda value: _is_number(value) and 0 < value <= 1),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -35,8 +35,11 @@ class Learner:
         self.agent, config = agent, agent.config
         self.noise = generator(config.seed, Stream.UPDATE)
         self._leaves, self._tree = pytree.tree_flatten(agent.state)
-        shapes = agent.algorithm.noise(config.batch_size, agent.spaces.action_size)
-        self._draws = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        self._laws = agent.algorithm.draws(config.batch_size, agent.spaces.action_size)
+        self._draws: dict[str, Any] = {
+            name: np.zeros(draw.shape, np.float32) if draw.law == "normal" else np.arange(draw.out_of)[: draw.shape[0]]
+            for name, draw in self._laws.items()
+        }
         self._scalar_names = {network: tuple(each) for network, each in agent.algorithm.scalars(1).items()}
         self._scalars = np.zeros(sum(map(len, self._scalar_names.values())), np.float32)
         self._inputs = [*map(torch.from_numpy, self._draws.values()), *torch.from_numpy(self._scalars).unbind()]
@@ -50,8 +53,11 @@ class Learner:
             see, scale = agent.normaliser.observations, agent.normaliser.rewards
             obs, next_obs = (torch.from_numpy(see(rows.numpy())) for rows in (batch.obs, batch.next_obs))
             batch = batch._replace(obs=obs, next_obs=next_obs, reward=torch.from_numpy(scale(batch.reward.numpy())))
-        for array in self._draws.values():
-            self.noise.standard_normal(dtype=np.float32, out=array)
+        for name, draw in self._laws.items():
+            if draw.law == "normal":
+                self.noise.standard_normal(dtype=np.float32, out=self._draws[name])
+            else:
+                self._draws[name][:] = self.noise.permutation(draw.out_of)[: draw.shape[0]]
         scalars = algorithm.scalars(agent.grad_steps)
         self._scalars[:] = [number for each in scalars.values() for number in each.values()]
         improve = algorithm.improves(agent.grad_steps)

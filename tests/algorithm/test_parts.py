@@ -58,7 +58,16 @@ def test_a_step_that_leaves_the_policy_alone_does_all_else_alike():
 CHOICES = {
     "deterministic_policy": (False, True),
     "critics": (1, 2, 3),
-    "policy_q": ("smallest", "first"),
+    "policy_q": ("smallest", "first", "mean"),
+    "target_critics": (None, 1),
+    "target_network": (True, False),
+    "returns": ("expected", "quantiles"),
+    "critic_norm": ("none", "layer", "batch"),
+    "policy_norm": ("none", "layer", "batch"),
+    "dropout": (0.0, 0.1),
+    "critic_hidden": (None, (5, 3)),
+    "weight_decay": (0.0, 0.01),
+    "clip_gradients": (None, 0.5),
     "value_network": (False, True),
     "target_policy": (False, True),
     "policy_delay": (1, 2),
@@ -81,6 +90,12 @@ PAIRS = [
 def refusal(settings, discrete):
     if settings.get("value_network") and settings.get("target_policy"):
         return "give --no-target-policy or --no-value-network"
+    if settings.get("value_network") and {"target_network", "target_critics", "returns"} & set(settings):
+        return "target comes from that network, so --.* would do nothing"
+    if settings.get("returns") and settings.get("target_critics"):
+        return "quantiles of all critics make the target together"
+    if settings.get("returns") and discrete and not settings.get("deterministic_policy"):
+        return "quantiles are for continuous actions, but here are 2 choices"
     if settings.get("deterministic_policy") and "entropy_to_come" in settings:
         return "a deterministic policy has no entropy, so --entropy-to-come (always|never) would do nothing"
     return "continuous actions" if discrete and settings.get("deterministic_policy") else None
@@ -105,16 +120,27 @@ def test_every_pair_of_parts_trains_for_three_steps_or_is_refused_with_a_sentenc
         assert not equal(first.critic.parameters, agent.state.critic.parameters), settings
         assert not equal(first.policy.parameters, agent.state.policy.parameters), settings
         assert (not agent.state.state_value.parameters) == (not settings.get("value_network")), settings
-        assert not equal(first.target, agent.state.target), settings
+        slow = bool(settings.get("target_network", True) or settings.get("target_policy"))
+        assert slow == (not equal(first.target, agent.state.target)), settings
         trained += 1
     assert trained == len(PAIRS) - sum(bool(refusal(settings, discrete)) for settings in PAIRS) > 50
 
 
 @pytest.mark.parametrize("discrete", [False, True])
-@pytest.mark.parametrize("settings", [*({}, TD3, {"value_network": True}, {"critics": 3, "hidden": (8, 8, 8)})])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({}, TD3, {"value_network": True}, {"critics": 3, "hidden": (8, 8, 8)}),
+        *({"critic_norm": "layer", "dropout": 0.1, "critic_hidden": (9,)}, {"critic_norm": "batch"}),
+        {"critic_norm": "batch", "policy_norm": "batch", "target_network": False, "policy_delay": 3},
+        {"returns": "quantiles", "critics": 3},
+    ],
+)
 def test_products_in_a_step_are_those_that_its_parts_need_and_the_cost_says(settings, discrete):
     if discrete and settings is TD3:
         settings = {"policy_delay": 2}
+    if discrete:
+        settings = {name: value for name, value in settings.items() if name != "returns"}
     spaces = discrete_spaces() if discrete else SPACES
     obs, actions = spaces.obs_size, spaces.action_size
     chosen, rows = config(**settings), rows_for(spaces)
@@ -129,7 +155,11 @@ def test_products_in_a_step_are_those_that_its_parts_need_and_the_cost_says(sett
     described = architectures(chosen, obs, actions, discrete)
     assert multiply_adds(chosen, obs, actions, discrete) == pytest.approx(mean + described["policy"].weights)
     for name, network in described.items():
-        weights = (tensor for key, tensor in getattr(agent.state, name).parameters.items() if key.endswith("weight"))
+        weights = (
+            tensor
+            for key, tensor in getattr(agent.state, name).parameters.items()
+            if "layers" in key and "weight" in key
+        )
         assert sum(tensor.numel() for tensor in weights) == network.weights
 
 

@@ -34,10 +34,12 @@ class Reference:
         self.log_alpha = torch.tensor(agent.alpha).log().requires_grad_(True)
         rates = {"policy": self.config.policy_lr or self.config.lr}
         self.adam = {
-            name: torch.optim.Adam(network.parameters(), rates.get(name, self.config.lr))
+            name: torch.optim.Adam(
+                network.parameters(), rates.get(name, self.config.lr), (self.config.adam_beta, 0.999)
+            )
             for name, network in self.networks.items()
         }
-        self.adam["temperature"] = torch.optim.Adam([self.log_alpha], self.config.lr)
+        self.adam["temperature"] = torch.optim.Adam([self.log_alpha], self.config.lr, (self.config.adam_beta, 0.999))
         self.steps = 0
 
     def soft_value(self, policy, critic, obs, noise, spread, pick, alpha):
@@ -57,6 +59,39 @@ class Reference:
         log_prob = (normal.log_prob(u) - torch.log(1 - u.tanh() ** 2)).sum(-1)
         return pick(critic(obs, u.tanh())) - alpha * log_prob, -log_prob.mean()
 
+    def joint_target(self, policy, critic, batch, noise, alpha):
+        """Return target and answers from one pass of the critics over both states."""
+        with torch.no_grad():
+            mean, log_std = policy(batch.next_obs).chunk(2, -1)
+            u = mean + log_std.clamp(-20, 2).exp() * noise
+            log_prob = (Normal(mean, log_std.clamp(-20, 2).exp()).log_prob(u) - torch.log(1 - u.tanh() ** 2)).sum(-1)
+        critic.train()
+        both = critic(torch.cat([batch.obs, batch.next_obs]), torch.cat([batch.action, u.tanh()]))
+        next_q = both[:, ROWS:].detach().min(0).values
+        return batch.reward + batch.discount * (next_q - alpha * log_prob), both[:, :ROWS]
+
+    def quantile_target(self, policy, batch, noise, alpha):
+        with torch.no_grad():
+            mean, log_std = policy(batch.next_obs).chunk(2, -1)
+            u = mean + log_std.clamp(-20, 2).exp() * noise
+            log_prob = (Normal(mean, log_std.clamp(-20, 2).exp()).log_prob(u) - torch.log(1 - u.tanh() ** 2)).sum(-1)
+            found = []
+            for row, atoms in enumerate(self.slow["critic"](batch.next_obs, u.tanh()).transpose(0, 1).flatten(1)):
+                kept = sorted(atoms.tolist())[: len(atoms) - self.config.critics * self.config.dropped_quantiles]
+                value = torch.tensor(kept) - alpha * log_prob[row]
+                found.append(batch.reward[row] + batch.discount[row] * value)
+            return torch.stack(found)
+
+    def quantile_loss(self, quantiles, target):
+        losses = []
+        for row in range(len(target)):
+            for index in range(quantiles.shape[1]):
+                share = (index + 0.5) / quantiles.shape[1]
+                for goal in target[row]:
+                    huber = torch.nn.functional.huber_loss(quantiles[row, index], goal, delta=1.0)
+                    losses.append((1 - share if goal < quantiles[row, index] else share) * huber)
+        return sum(losses) / len(losses)
+
     def descend(self, name, loss):
         self.adam[name].zero_grad()
         loss.backward(inputs=self.adam[name].param_groups[0]["params"])
@@ -66,21 +101,35 @@ class Reference:
         self.steps += 1
         config, alpha = self.config, self.log_alpha.detach().exp()
         smallest = lambda q: q.min(0).values  # noqa: E731
+        average = lambda q: q.mean(0)  # noqa: E731
         to_come = config.entropy_to_come == "always" or (config.entropy_to_come == "auto" and not self.discrete)
         policy, critic, value = (self.networks.get(name) for name in PARTS)
-        with torch.no_grad():
-            judge = self.slow.get("policy", policy), self.slow.get("critic", critic)
-            obs = batch.obs if value else batch.next_obs
-            soft, _ = self.soft_value(*judge, obs, noise[0], config.target_noise, smallest, alpha * to_come)
-            next_value = self.slow["state_value"](batch.next_obs).squeeze(-1) if value else soft
-            target = batch.reward + batch.discount * next_value
+        for network in (*self.networks.values(), *self.slow.values()):
+            network.eval()
+        if config.critic_norm == "batch":
+            target, answers = self.joint_target(policy, critic, batch, noise[0], alpha)
+        elif config.returns == "quantiles":
+            target, answers = self.quantile_target(policy, batch, noise[0], alpha), critic(batch.obs, batch.action)
+        else:
+            with torch.no_grad():
+                judge = self.slow.get("policy", policy), self.slow.get("critic", critic)
+                obs = batch.obs if value else batch.next_obs
+                one = (lambda q: q[noise[2]].min(0).values) if config.target_critics else smallest
+                soft, _ = self.soft_value(*judge, obs, noise[0], config.target_noise, one, alpha * to_come)
+                next_value = self.slow["state_value"](batch.next_obs).squeeze(-1) if value else soft
+                target = batch.reward + batch.discount * next_value
+            answers = (critic(batch.obs) * batch.action).sum(-1) if self.discrete else critic(batch.obs, batch.action)
         if value:
             self.descend("state_value", ((value(batch.obs).squeeze(-1) - soft) ** 2).mean() / 2)
-        answers = (critic(batch.obs) * batch.action).sum(-1) if self.discrete else critic(batch.obs, batch.action)
-        self.descend("critic", sum(((q - target) ** 2).mean() / 2 for q in answers))
+        if config.returns == "quantiles":
+            self.descend("critic", sum(self.quantile_loss(z, target) for z in answers))
+        else:
+            self.descend("critic", sum(((q - target) ** 2).mean() / 2 for q in answers))
         if self.steps % config.policy_delay == 0:
-            pick = (lambda q: q[0]) if config.policy_q == "first" else smallest
-            soft, entropy = self.soft_value(policy, critic, batch.obs, noise[1], config.improvement_noise, pick, alpha)
+            pick = {"first": lambda q: q[0], "smallest": smallest, "mean": average}[config.policy_q]
+            judge = critic if config.returns == "expected" else lambda *inputs: critic(*inputs).mean(-1)
+            policy.train(), critic.eval()
+            soft, entropy = self.soft_value(policy, judge, batch.obs, noise[1], config.improvement_noise, pick, alpha)
             self.descend("policy", -soft.mean())
             if self.target_entropy is not None:
                 factor = self.log_alpha if config.temperature_loss == "log" else self.log_alpha.exp()
@@ -114,6 +163,11 @@ KINDS = {
     "td3": {**TD3, "policy_delay": 2, "target_every": 2},
     "ddpg": {"deterministic_policy": True, "target_policy": True, "critics": 1, "target_noise": 0.0, "tau": 0.1},
     "noisy-improvement": {"deterministic_policy": True, "improvement_noise": 0.1, "target_noise": 0.1},
+    "random-critics": {"critics": 4, "target_critics": 2, "policy_q": "mean"},
+    "quantiles": {"returns": "quantiles", "quantiles": 5, "critics": 3, "policy_q": "mean", "critic_hidden": (8,)},
+    "layer-norm": {"critic_norm": "layer", "policy_norm": "layer"},
+    "joint-batch-norm": {"critic_norm": "batch", "policy_norm": "batch", "target_network": False, "adam_beta": 0.5},
+    "discrete-layer-norm": {"discrete": True, "critic_norm": "layer"},
     "discrete": {"discrete": True},
     "discrete-entropy-to-come": {"discrete": True, "entropy_to_come": "always", "policy_delay": 2},
     "discrete-state-value": {"discrete": True, "value_network": True, "temperature_loss": "log"},
@@ -135,13 +189,15 @@ def test_the_step_equals_the_textbook(kind):
     agent = build(config(batch_size=ROWS, **{"lr": 1e-3, **settings}), spaces)
     learner = Learner(agent)
     exact = np.zeros_like(learner._scalars, np.float64)  # the rest follows PyTorch's default type
-    learner._scalars, learner._inputs[2:] = exact, torch.from_numpy(exact).unbind()
+    learner._scalars, learner._inputs[len(learner._draws) :] = exact, torch.from_numpy(exact).unbind()
     reference = Reference(agent)
     for batch in batches(spaces, STEPS):
         learner.update(batch)
-        reference.update(batch, [torch.from_numpy(each).double() for each in learner._draws.values()])
+        reference.update(batch, [torch.from_numpy(each) for each in learner._draws.values()])
     for name, network in reference.networks.items():
         assert_same(getattr(agent.state, name).parameters, network)
+        for buffer, value in getattr(agent.state, name).statistics.items():
+            torch.testing.assert_close(value, network.get_buffer(buffer))
     for name, network in reference.slow.items():
         assert_same(agent.state.target[name], network)
     torch.testing.assert_close(agent.state.temperature.parameters["log_alpha"], reference.log_alpha.detach())

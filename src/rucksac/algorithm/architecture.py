@@ -5,19 +5,26 @@ Counted are the multiply-adds of matrix products; all else is small beside them.
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 from rucksac.config import Config
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A multi-layer perceptron, or `copies` equal ones side by side; `widths` run from the input to the output."""
+    """A multi-layer perceptron, or `copies` equal ones side by side; `widths` run from the input to the output.
+
+    `norm` is none, layer, between each hidden layer and its activation, or batch, of the input and after each
+    activation; `dropout` is the share of each hidden layer's outputs that is left out, before any norm.
+    """
 
     widths: tuple[int, ...]
     copies: int | None = None
     activation: str = "relu"
     initialisation: str = "default"
     precision: str = "fp32"
+    norm: str = "none"
+    dropout: float = 0.0
 
     @property
     def shapes(self) -> tuple[tuple[int, int], ...]:
@@ -31,34 +38,41 @@ class Architecture:
 
     @property
     def training(self) -> int:
-        """Return the multiply-adds for one row forwards and back to the weights; the input needs no gradient."""
+        """Return the multiply-adds for one row forwards and back to the weights, and to a norm of the input."""
         inputs, outputs = self.shapes[0]
-        return 3 * self.weights - (self.copies or 1) * inputs * outputs
+        return 3 * self.weights - (0 if self.norm == "batch" else (self.copies or 1) * inputs * outputs)
 
 
 def architectures(config: Config, obs_size: int, action_size: int, discrete: bool) -> dict[str, Architecture]:
     """Return the networks under optimisation by name, for O observation numbers and A actions."""
-
-    def network(inputs: int, outputs: int, copies: int | None = None) -> Architecture:
-        widths = (inputs, *config.hidden, outputs)
-        return Architecture(widths, copies, config.activation, config.initialisation, config.precision)
-
-    found = {
-        "policy": network(obs_size, action_size if discrete or config.deterministic_policy else 2 * action_size),
-        "critic": network(obs_size, action_size, config.critics)
-        if discrete
-        else network(obs_size + action_size, 1, config.critics),
+    common: dict[str, Any] = {
+        "activation": config.activation,
+        "initialisation": config.initialisation,
+        "precision": config.precision,
     }
+    outputs = action_size if discrete or config.deterministic_policy else 2 * action_size
+    policy = Architecture((obs_size, *config.hidden, outputs), norm=config.policy_norm, **common)
+    answers = config.quantiles if config.returns == "quantiles" else 1
+    asked, answered = (obs_size, action_size) if discrete else (obs_size + action_size, answers)
+    widths = (asked, *(config.critic_hidden or config.hidden), answered)
+    critic = Architecture(widths, config.critics, norm=config.critic_norm, dropout=config.dropout, **common)
+    found = {"policy": policy, "critic": critic}
     if config.value_network:
-        found["state_value"] = network(obs_size, 1)
+        found["state_value"] = Architecture((obs_size, *config.hidden, 1), **common)
     return found
+
+
+def judges_jointly(config: Config) -> bool:
+    """Return whether the critics judge both states of a transition in one pass."""
+    return config.critic_norm == "batch" and not config.target_network
 
 
 def multiply_adds(config: Config, obs_size: int, action_size: int, discrete: bool = False) -> float:
     """Return the multiply-adds per environment step: one action, and the gradient steps that it owes."""
     used = architectures(config, obs_size, action_size, discrete)
     policy, critic, state_value = used["policy"], used["critic"], used.get("state_value")
-    evaluation = policy.weights + critic.weights + critic.training  # what is to come, then the critics towards it
+    # what is to come, then the critics towards it
+    evaluation = policy.weights + (2 * critic.training if judges_jointly(config) else critic.weights + critic.training)
     if state_value:
         evaluation += state_value.weights + state_value.training
     judging = critic.weights if discrete else 2 * critic.weights  # the gradient passes through the actions alone

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from rucksac.algorithm import equations
@@ -69,10 +70,46 @@ EXPECTED_RETURN = ExpectedReturn()
 
 
 @dataclass(frozen=True)
+class Quantiles:
+    """M quantiles per critic, at the middles of M equal shares of the return's distribution (TQC, arXiv 2005.04269).
+
+    The target's quantiles are those of all critics together without the largest, `dropped` for each critic. K is 1.
+    """
+
+    dropped: int
+
+    metrics = ("q", "target_q", "q_spread")
+
+    def expected(self, answers: Tensor) -> Tensor:
+        """Return the mean of the quantiles."""
+        return answers.mean(-1)
+
+    def target(
+        self, answers: Tensor, candidates: Candidates, alpha: Tensor, reward: Tensor, discount: Tensor, __: Reduction
+    ) -> Tensor:
+        """Return r + discount (z - alpha log pi) for each quantile z that is kept (Eq. 10 to 12)."""
+        critics, _, _, quantiles = answers.shape
+        pooled = answers.squeeze(2).transpose(0, 1).flatten(1).sort(-1).values
+        kept = pooled[:, : critics * (quantiles - self.dropped)]
+        return equations.quantile_target(reward, discount, kept, alpha * candidates.log_prob)
+
+    def loss(self, answers: Tensor, target: Tensor) -> Tensor:
+        """Return the quantile Huber loss, summed over critics (Eq. 13)."""
+        return equations.quantile_loss(answers, target)
+
+    def report(self, answers: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the mean absolute error over critics, mean answers and targets, and the quantiles' deviation."""
+        q, mean = answers.mean(-1), target.mean(-1)
+        metrics = {"q": q.mean(), "target_q": mean.mean(), "q_spread": answers.std(-1).mean()}
+        return (q - mean).abs().mean(0), metrics
+
+
+@dataclass(frozen=True)
 class Critic:
     """N critics: their network, the meaning of its answers, and how N answers become one.
 
-    The network maps (B, O), (B, A) to (N, B, ...), or, for choices, (B, O) to (N, B, A, ...).
+    The network maps (B, O), (B, A) to (N, B, ...), or, for choices, (B, O) to (N, B, A, ...). `joint` critics judge the
+    actions taken and those to come in one pass, in which layers see the statistics of both (CrossQ, arXiv 1902.05605).
     """
 
     network: nn.Module
@@ -80,6 +117,9 @@ class Critic:
     returns: ReturnModel = EXPECTED_RETURN
     for_target: Reduction = equations.smallest
     for_policy: Reduction = equations.smallest
+    joint: bool = False
+    count: int = 2
+    subset: int | None = None  # how many critics, drawn anew for each step, answer for the target (arXiv 2101.05982)
 
     def of_candidates(self, weights: Weights, obs: Tensor, candidates: Candidates) -> Tensor:
         """Return the answers (N, B, K, ...) for a policy's candidates."""
@@ -92,5 +132,21 @@ class Critic:
         if not self.choices:
             return call(self.network, weights, obs, action, learning=True)
         answers = call(self.network, weights, obs, learning=True)
+        return self._taken(answers, action)
+
+    def of_both(
+        self, weights: Weights, obs: Tensor, action: Tensor, next_obs: Tensor, candidates: Candidates
+    ) -> tuple[Tensor, Tensor]:
+        """Return what `of_taken` and `of_candidates` do, from one pass over both."""
+        inputs = [torch.cat([obs, next_obs])]
+        if candidates.action is not None:
+            inputs.append(torch.cat([action, candidates.action]))
+        taken, to_come = call(self.network, weights, *inputs, learning=True).chunk(2, 1)
+        if candidates.action is None:
+            return self._taken(taken, action), to_come
+        return taken, to_come.unsqueeze(2)
+
+    @staticmethod
+    def _taken(answers: Tensor, action: Tensor) -> Tensor:
         taken = action.view(*action.shape, *(1 for _ in answers.shape[3:]))
         return (answers * taken).sum(2)

@@ -66,6 +66,30 @@ def critic_loss(q: Tensor, target: Tensor) -> Tensor:
     return 0.5 * (q - target).square().mean(-1).sum()
 
 
+def quantile_target(reward: Tensor, discount: Tensor, quantiles: Tensor, entropy_cost: Tensor) -> Tensor:
+    """Return r + discount (z - alpha log pi) for M quantiles z, (B, M) (arXiv 2005.04269, Eq. 12).
+
+    `entropy_cost` is alpha log pi of the candidate, (B, 1).
+    """
+    _ranks(reward=(reward, 1), discount=(discount, 1), quantiles=(quantiles, 2), entropy_cost=(entropy_cost, 2))
+    return reward.unsqueeze(-1) + discount.unsqueeze(-1) * (quantiles - entropy_cost)
+
+
+def quantile_loss(quantiles: Tensor, target: Tensor) -> Tensor:
+    """Return the quantile Huber loss of N critics, () (arXiv 2005.04269, Eq. 13): quantiles (N, B, M), target (B, L).
+
+    Each critic's loss is the mean over the batch and all pairs of quantile and target; the sum is over critics.
+    """
+    _ranks(quantiles=(quantiles, 3), target=(target, 2))
+    count = quantiles.shape[-1]
+    share = (torch.arange(count, device=quantiles.device, dtype=quantiles.dtype) + 0.5) / count
+    error = target.unsqueeze(-2) - quantiles.unsqueeze(-1)
+    size = error.abs()
+    huber = torch.where(size > 1.0, size - 0.5, 0.5 * error.square())
+    weight = (share.unsqueeze(-1) - (error < 0.0).to(error.dtype)).abs()
+    return (weight * huber).mean((1, 2, 3)).sum()
+
+
 def value_loss(value: Tensor, soft_value: Tensor) -> Tensor:
     """Return J_V = E[(V(s) - E_a[Q(s, a) - alpha log pi(a|s)])^2 / 2] ([1] Eq. 5); both (B,)."""
     _ranks(value=(value, 1), soft_value=(soft_value, 1))
@@ -103,6 +127,11 @@ def smallest(q: Tensor) -> Tensor:
 def first(q: Tensor) -> Tensor:
     """Return the first critic's answer: (N, B, ...) -> (B, ...) (arXiv 1802.09477, Alg. 1)."""
     return q[0]
+
+
+def mean(q: Tensor) -> Tensor:
+    """Return the mean answer of the critics: (N, B, ...) -> (B, ...) (arXiv 2101.05982, Alg. 1)."""
+    return q.mean(0)
 
 
 def polyak(target: Tensor, online: Tensor, tau: Tensor) -> Tensor:

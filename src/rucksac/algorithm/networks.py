@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from rucksac.algorithm.architecture import Architecture
+from rucksac.algorithm.layers import BatchRenorm, Dropout, LayerNorm
 
 Weights = dict[str, Tensor]
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -50,33 +51,44 @@ class MLP(nn.Module):
 
     def __init__(self, architecture: Architecture, generator: torch.Generator) -> None:
         super().__init__()
-        between = range(1, len(architecture.shapes) - 1) if architecture.precision == "bf16" else ()
+        copies, shapes = architecture.copies, architecture.shapes
+        between = range(1, len(shapes) - 1) if architecture.precision == "bf16" else ()
         layers = [
-            Dense(inputs, outputs, architecture.copies, torch.bfloat16 if index in between else None)
-            for index, (inputs, outputs) in enumerate(architecture.shapes)
+            Dense(inputs, outputs, copies, torch.bfloat16 if index in between else None)
+            for index, (inputs, outputs) in enumerate(shapes)
         ]
         for layer in layers:
             initialise(layer, architecture.initialisation, generator)
         self.layers, self.activation = nn.ModuleList(layers), ACTIVATIONS[architecture.activation]
+        batch = architecture.norm == "batch"
+        self.first = nn.Sequential(*[BatchRenorm(architecture.widths[0], copies)] * batch)
+        self.before, self.after = nn.ModuleList(), nn.ModuleList()  # the activation of each hidden layer
+        for width in architecture.widths[1:-1]:
+            dropout = [Dropout(architecture.dropout, generator)] if architecture.dropout else []
+            norm = [LayerNorm(width, copies)] if architecture.norm == "layer" else []
+            self.before.append(nn.Sequential(*dropout, *norm))
+            self.after.append(nn.Sequential(*[BatchRenorm(width, copies)] * batch))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the last layer's output; no activation follows it."""
         *hidden, last = self.layers
-        for layer in hidden:
-            x = self.activation(layer(x))
+        x = self.first(x)
+        for layer, before, after in zip(hidden, self.before, self.after, strict=True):
+            x = after(self.activation(before(layer(x))))
         return last(x)
 
 
 class PairMLP(nn.Module):
-    """One number for a state and an action, from N networks at once: (B, O), (B, A) -> (N, B)."""
+    """M numbers for a state and an action from N networks: (B, O), (B, A) -> (N, B, M), or (N, B) for M = 1."""
 
     def __init__(self, architecture: Architecture, generator: torch.Generator) -> None:
         super().__init__()
-        self.mlp = MLP(architecture, generator)
+        self.mlp, self.single = MLP(architecture, generator), architecture.widths[-1] == 1
 
     def forward(self, obs: Tensor, action: Tensor) -> Tensor:
         """Return the N answers for each pair."""
-        return self.mlp(torch.cat([obs, action], -1)).squeeze(-1)
+        answers = self.mlp(torch.cat([obs, action], -1))
+        return answers.squeeze(-1) if self.single else answers
 
 
 def initialise(layer: Dense, scheme: str, generator: torch.Generator) -> None:

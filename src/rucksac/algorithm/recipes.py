@@ -68,6 +68,51 @@ RECIPES: dict[str, Recipe] = {
         "Three layers of 64, learning once more than one batch is stored, no random warm-up, 40,000 steps.",
         Config(steps=40_000, hidden=(64, 64, 64), warmup=0, lr=3e-4, temperature_loss="alpha"),
     ),
+    "redq": Recipe(
+        "arXiv 2101.05982, watchernyu/REDQ",
+        "Ten critics, the smaller of two random ones in the target, 20 gradient steps per environment step.",
+        Config(
+            steps=125_000, warmup=5_000, lr=3e-4, critics=10, target_critics=2, policy_q="mean", utd=20.0,
+            policy_delay=20,
+        ),
+        (
+            ("--target-entropy -1", "for Hopper"),
+            ("--target-entropy -3", "for HalfCheetah and Walker2d"),
+            ("--target-entropy -4", "for Ant"),
+            ("--target-entropy -2", "for Humanoid"),
+        ),
+    ),
+    "droq": Recipe(
+        "arXiv 2110.02034",
+        "Two critics with dropout and layer norm, 20 gradient steps per environment step.",
+        Config(
+            steps=125_000, warmup=5_000, lr=3e-4, critic_norm="layer", dropout=0.01, initialisation="xavier",
+            policy_q="mean", utd=20.0, policy_delay=20,
+        ),
+        (
+            ("--dropout 0.0001", "for Hopper"),
+            ("--dropout 0.005", "for Walker2d"),
+            ("--dropout 0.1", "for Humanoid"),
+        ),
+    ),
+    "tqc": Recipe(
+        "arXiv 2005.04269, SamsungLabs/tqc_pytorch",
+        "Five critics of 25 quantiles each; the target leaves out the largest, two for each critic.",
+        Config(
+            steps=1_000_000, warmup=0, lr=3e-4, critics=5, critic_hidden=(512, 512, 512), returns="quantiles",
+            policy_q="mean",
+        ),
+        (("--dropped-quantiles 5", "for Hopper"),),
+    ),
+    "crossq": Recipe(
+        "arXiv 1902.05605, adityab/CrossQ",
+        "Batch renormalisation over both states of a transition in one pass, wide critics, no slow copies.",
+        Config(
+            steps=1_000_000, warmup=5_000, critic_hidden=(2048, 2048), policy_norm="batch", critic_norm="batch",
+            target_network=False, adam_beta=0.5, policy_delay=3,
+        ),
+        (("--gamma 0.9999", "for Swimmer"),),
+    ),
     "td3": Recipe(
         "arXiv 1802.09477, settings of sfujim/TD3",
         "A baseline: deterministic policy with a slow copy, smoothed, improved at every second gradient step.",

@@ -7,7 +7,7 @@ into the memory of the old one, which makes the same lines an in-place step that
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,14 @@ class Batch(NamedTuple):
     reward: Tensor
     discount: Tensor  # gamma^n where the return goes on, 0 after a termination
     next_obs: Tensor
+
+
+class Draw(NamedTuple):
+    """A random input of the step: standard normal numbers, or a subset, without repetition, of `out_of` indices."""
+
+    law: Literal["normal", "subset"]
+    shape: tuple[int, ...]
+    out_of: int = 0
 
 
 class Trained(NamedTuple):
@@ -108,9 +116,11 @@ class SAC:
         target = {name: {key: each.clone() for key, each in trained[name].weights.items()} for name in self.targets}
         return State(**trained, target=target)
 
-    def noise(self, rows: int, action_size: int) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of the standard normal noise that `step` draws on, by name."""
-        return {"evaluation": (rows, action_size), "improvement": (rows, action_size)}
+    def draws(self, rows: int, action_size: int) -> dict[str, Draw]:
+        """Return the random inputs that `step` takes, by name."""
+        noise = Draw("normal", (rows, action_size))
+        subset = {"subset": Draw("subset", (self.critic.subset,), self.critic.count)} if self.critic.subset else {}
+        return {"evaluation": noise, "improvement": noise, **subset}
 
     def improves(self, count: int) -> bool:
         """Return whether gradient step number `count`, from 1, also improves policy and temperature."""
@@ -143,29 +153,43 @@ class SAC:
         Without `improve` policy and temperature stay as they are.
         """
         alpha = state.alpha
-        state, target = self._target(state, batch, draws, scalars)
-        state, td_error, metrics = self._learn_critic(state, batch, target, scalars)
+        state, td_error, metrics = self._learn_critic(state, batch, draws, scalars)
         metrics["alpha"] = alpha
         if improve:
             state, metrics["policy_loss"], metrics["entropy"] = self._improve_policy(state, batch, draws, scalars)
             state, metrics["temperature_loss"] = self._adjust_temperature(state, metrics["entropy"], scalars)
         return self._follow(state, scalars), Report(metrics, td_error)
 
-    def _target(self, state: State, batch: Batch, draws: Draws, scalars: Scalars) -> tuple[State, Tensor]:
-        """Return what the critics learn, (B, ...), and the state in which states are valued for it."""
+    def _answers_and_target(
+        self, state: State, batch: Batch, draws: Draws, scalars: Scalars
+    ) -> tuple[State, Callable[[Weights], tuple[Tensor, Tensor]]]:
+        """Return what gives the critics' answers (N, B, ...) and what these learn, (B, ...), for the critics' weights.
+
+        The state is the one in which a network for the values of states has learned, where there is one.
+        """
+        critic = self.critic
         if self.state_value is not None:
-            return self._target_by_state_value(self.state_value, state, batch, draws, scalars)
-        answers, candidates = self._answers_to_come(state, batch.next_obs, draws)
-        target = self.critic.returns.target(
-            answers, candidates, self._bonus(state), batch.reward, batch.discount, self.critic.for_target
-        )
-        return state, target
+            state, target = self._target_by_state_value(self.state_value, state, batch, draws, scalars)
+        elif critic.joint:
+            candidates = self._candidates_to_come(state, batch.next_obs, draws)
+
+            def jointly(weights: Weights) -> tuple[Tensor, Tensor]:
+                answers, to_come = critic.of_both(weights, batch.obs, batch.action, batch.next_obs, candidates)
+                return answers, self._backup(to_come.detach(), candidates, state, batch, draws)
+
+            return state, jointly
+        else:
+            candidates = self._candidates_to_come(state, batch.next_obs, draws)
+            answers = critic.of_candidates(state.slow("critic"), batch.next_obs, candidates)
+            target = self._backup(answers, candidates, state, batch, draws)
+        return state, lambda weights: (critic.of_taken(weights, batch.obs, batch.action), target)
 
     def _target_by_state_value(
         self, network: nn.Module, state: State, batch: Batch, draws: Draws, scalars: Scalars
     ) -> tuple[State, Tensor]:
-        """Return the same from a network for the values of states, which learns from the critics ([1] Eq. 5 to 8)."""
-        answers, candidates = self._answers_to_come(state, batch.obs, draws)
+        """Return the critics' target by a network for the values of states, which learns from them ([1] Eq. 5 to 8)."""
+        candidates = self._candidates_to_come(state, batch.obs, draws)
+        answers = self.critic.of_candidates(state.slow("critic"), batch.obs, candidates)
         q = self.critic.for_target(self.critic.returns.expected(answers))
         soft_value = equations.soft_value(q, candidates.log_prob, candidates.weight, self._bonus(state))
 
@@ -177,24 +201,32 @@ class SAC:
         state, _, _ = self._descend("state_value", state, loss, scalars)
         return state, equations.td_target(batch.reward, batch.discount, next_value)
 
-    def _answers_to_come(self, state: State, obs: Tensor, draws: Draws) -> tuple[Tensor, Candidates]:
-        """Return the critics' answers (N, B, K, ...) to what the policy would do, and its candidates."""
-        output = call(self.policy, state.slow("policy"), obs)
-        candidates = self.evaluation.candidates(output, draws["evaluation"])
-        return self.critic.of_candidates(state.slow("critic"), obs, candidates), candidates
+    def _candidates_to_come(self, state: State, obs: Tensor, draws: Draws) -> Candidates:
+        """Return what the policy would do in these states, (B, O)."""
+        return self.evaluation.candidates(call(self.policy, state.slow("policy"), obs), draws["evaluation"])
+
+    def _backup(self, answers: Tensor, candidates: Candidates, state: State, batch: Batch, draws: Draws) -> Tensor:
+        """Return what the critics learn from answers (N, B, K, ...) for the candidates in the next states."""
+        critic = self.critic
+        if critic.subset:
+            answers = answers[draws["subset"]]
+        bonus = self._bonus(state)
+        return critic.returns.target(answers, candidates, bonus, batch.reward, batch.discount, critic.for_target)
 
     def _bonus(self, state: State) -> Tensor:
         """Return what an unlikely action adds to the value of a state, reward units per nat, shape ()."""
         return state.alpha if self.entropy_to_come else torch.zeros_like(state.alpha)
 
     def _learn_critic(
-        self, state: State, batch: Batch, target: Tensor, scalars: Scalars
+        self, state: State, batch: Batch, draws: Draws, scalars: Scalars
     ) -> tuple[State, Tensor, Metrics]:
-        """Return the state with critics closer to the target, the TD errors before that, and metrics."""
+        """Return the state with critics closer to their target, the TD errors before that, and metrics."""
+        returns = self.critic.returns
+        state, answers_and_target = self._answers_and_target(state, batch, draws, scalars)
 
         def loss(weights: Weights) -> tuple[Tensor, tuple[Tensor, Metrics]]:
-            answers = self.critic.of_taken(weights, batch.obs, batch.action)
-            return self.critic.returns.loss(answers, target), self.critic.returns.report(answers, target)
+            answers, target = answers_and_target(weights)
+            return returns.loss(answers, target), returns.report(answers, target)
 
         state, critic_loss, (td_error, metrics) = self._descend("critic", state, loss, scalars)
         return state, td_error, {"critic_loss": critic_loss, **metrics}
