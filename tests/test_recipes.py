@@ -223,7 +223,8 @@ def test_metrics_of_a_delayed_policy_are_means_over_its_own_steps(tmp_path):
 
 QUICK = {
     "steps": 1_000, "warmup": 64, "learning_starts": None, "batch_size": 64, "hidden": (32, 32), "lr": 3e-3,
-    "policy_lr": None, "critic_hidden": None, "tau": 0.05, "gamma": 0.9, "compile": "never", "threads": 1, "eval_every": 100_000,
+    "policy_lr": None, "critic_hidden": None, "tau": 0.05, "gamma": 0.9, "compile": "never", "threads": 1,
+    "eval_every": 100_000,
     "eval_episodes": 1, "checkpoint_every": 100_000, "buffer_size": 4_000,
 }  # fmt: skip
 
