@@ -27,6 +27,9 @@ class Replay:
         total = lanes * self.rows_per_lane
         self.data = {each.name: np.zeros((total, *each.shape), each.dtype) for each in (*self.columns, KIND)}
         self.kind = self.data[KIND.name]
+        self._names = {each.name: each.name for each in self.columns if each.of_state}  # of what `add` takes
+        self._next_names = {name: f"next_{name}" for name in self._names}
+        self._of_transition = [each.name for each in self.columns if not each.of_state]
         self.transitions = 0  # how many rows can be sampled
         self.used = 0  # rows per lane that have ever been written, the same bound for every lane
         self.written = [0] * lanes  # rows ever completed; the lane's next transition goes to this row, modulo its size
@@ -43,14 +46,13 @@ class Replay:
         first, written = lane * self.rows_per_lane, self.written[lane]
         row = first + written % self.rows_per_lane
         if not self.in_episode[lane]:
-            self._write_state(row, values)
-        for column in self.columns:
-            if not column.of_state:
-                self.data[column.name][row] = values[column.name]
+            self._write_state(row, values, self._names)
+        for name in self._of_transition:
+            self.data[name][row] = values[name]
         self.kind[row] = TRANSITION | (TERMINATED if terminated else TRUNCATED if truncated else 0)
         self.transitions += 1
         self.used = max(self.used, min(written + 2, self.rows_per_lane))
-        self._write_state(first + (written + 1) % self.rows_per_lane, values, "next_")
+        self._write_state(first + (written + 1) % self.rows_per_lane, values, self._next_names)
         self.in_episode[lane] = not (terminated or truncated)
         self.written[lane] = written + (1 if self.in_episode[lane] else 2)
 
@@ -67,9 +69,8 @@ class Replay:
         after[after % self.rows_per_lane == 0] -= self.rows_per_lane
         return after
 
-    def _write_state(self, row: int, values: Mapping[str, Any], prefix: str = "") -> None:
+    def _write_state(self, row: int, values: Mapping[str, Any], called: Mapping[str, str]) -> None:
         self.transitions -= int(self.kind[row] & TRANSITION)
-        for column in self.columns:
-            if column.of_state:
-                self.data[column.name][row] = values[prefix + column.name]
+        for name, given in called.items():
+            self.data[name][row] = values[given]
         self.kind[row] = 0
