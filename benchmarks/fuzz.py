@@ -24,8 +24,9 @@ from rucksac.training import files
 from rucksac.training.checkpoint import Checkpoints
 from rucksac.training.checkpoint_layout import UNREADABLE
 from rucksac.training.loading import load_agent
-from rucksac.training.parts import Progress, prepare
+from rucksac.training.parts import prepare
 from rucksac.training.plan import Plan
+from rucksac.training.progress import Progress
 from rucksac.training.train import train_run
 
 VALUES = [None, True, -1, 0, 2**31, 2**63, 2**200, 1e308, -1e308, 0.5, "", "..", "../x", "/etc/passwd", "a" * 1000,

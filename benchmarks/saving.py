@@ -18,7 +18,8 @@ from rucksac.config import Config
 from rucksac.environments.making import make
 from rucksac.environments.opening import lanes_of
 from rucksac.training.checkpoint import Checkpoints
-from rucksac.training.parts import Progress, prepare
+from rucksac.training.parts import prepare
+from rucksac.training.progress import Progress
 
 ROWS, NEW, SAVES = 1_000_000, 5_000, 20
 

@@ -23,8 +23,9 @@ from rucksac.training.checkpoint_layout import UNREADABLE
 from rucksac.training.folder import RunFolder
 from rucksac.training.info import info
 from rucksac.training.loading import load_agent
-from rucksac.training.parts import Progress, prepare
+from rucksac.training.parts import prepare
 from rucksac.training.plan import Plan, plan_of
+from rucksac.training.progress import Progress
 from rucksac.training.train import resume_run, train_run
 from tests.training.test_loop import SMALL, config
 from tests.worlds import World

@@ -12,7 +12,8 @@ from rucksac.environments.rollout import Collector
 from rucksac.environments.transitions import Collected
 from rucksac.errors import UsageError
 from rucksac.training.loop import LISTENERS, Loop
-from rucksac.training.parts import Progress, prepare
+from rucksac.training.parts import prepare
+from rucksac.training.progress import Progress
 from rucksac.training.stopping import StopRequest
 from tests.training.test_loop import config
 from tests.worlds import Counter, Faulty

@@ -30,7 +30,8 @@ from rucksac.training.checkpoint_layout import (
     segments_of,
 )
 from rucksac.training.loop import LISTENERS
-from rucksac.training.parts import Progress, Training
+from rucksac.training.parts import Training
+from rucksac.training.progress import Progress
 from rucksac.training.replay_files import Segment
 from rucksac.training.wholeness import problem_of
 

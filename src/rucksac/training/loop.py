@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from rucksac.algorithm.update import Batch
 from rucksac.environments.transitions import Collected
 from rucksac.errors import TrainingStopped
-from rucksac.training.parts import Training, metrics_row
+from rucksac.training.parts import Training
+from rucksac.training.progress import metrics_row
 from rucksac.training.record import Recorder, episode_row
 from rucksac.training.stopping import StopRequest
 

@@ -28,8 +28,9 @@ from rucksac.training.folder import STARTED_FROM, RunFolder
 from rucksac.training.loop import Loop, Stopwatch
 from rucksac.training.milestones import Milestones
 from rucksac.training.needs import replay_bytes, require_memory, threads_for
-from rucksac.training.parts import Progress, Training, prepare
+from rucksac.training.parts import Training, prepare
 from rucksac.training.plan import Plan
+from rucksac.training.progress import Progress
 from rucksac.training.record import CsvRecorder, Recorder, evaluation_at, harmless, to_all
 from rucksac.training.report import Report
 from rucksac.training.starting import begin_from
