@@ -18,7 +18,7 @@ from pathlib import Path
 from rucksac.building import build
 from rucksac.config import Config
 from rucksac.environments.making import make
-from rucksac.environments.opening import lanes_of
+from rucksac.environments.opening import env_group_of
 from rucksac.errors import UsageError
 from rucksac.training import files
 from rucksac.training.checkpoint import Checkpoints
@@ -81,7 +81,7 @@ def main() -> None:
                         checkpoint_every=30, eval_episodes=1, envs=2)  # fmt: skip
         train_run(Plan("Pendulum-v1", config, "sac"), run, None)
         newest = sorted((run / "checkpoints").glob("0*"))[-1]
-        lanes = lanes_of(config, *(make("Pendulum-v1", config) for _ in range(2)))
+        envs = env_group_of(config, *(make("Pendulum-v1", config) for _ in range(2)))
         segment = next((run / "replay").glob(f"{newest.name[:6]}-*"))
         targets = [newest / "agent.json", newest / "run.json", newest / "agent.safetensors", segment]
         outside = sorted(str(path) for path in Path(outer).rglob("*"))
@@ -106,7 +106,7 @@ def main() -> None:
             begin = time.perf_counter()
             try:
                 load_agent(run)
-                training = prepare(build(config, lanes.spaces), lanes, Progress())
+                training = prepare(build(config, envs.spaces), envs, Progress())
                 Checkpoints(run, 2).read(training, newest)
             except (UsageError, *UNREADABLE):
                 refused += 1

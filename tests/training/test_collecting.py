@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from rucksac.building import build
-from rucksac.environments.opening import lanes_of
-from rucksac.environments.rollout import Collector
+from rucksac.environments.collector import Collector
+from rucksac.environments.opening import env_group_of
 from rucksac.environments.transitions import Collected
 from rucksac.errors import UsageError
 from rucksac.training.loop import LISTENERS, Loop
@@ -30,7 +30,7 @@ class ActsAsToldByItsStream:
 
 
 def collector_of(*envs):
-    collector = Collector(lanes_of(config(), *envs), seed=1)
+    collector = Collector(env_group_of(config(), *envs), seed=1)
     collector.begin_episodes()
     return collector
 
@@ -54,7 +54,7 @@ def test_the_policy_acts_on_the_observations_of_the_transitions():
         expected = same.uniform(-1, 1, (2, 1)).astype(np.float32)
         obs = collector.obs.copy()
         collected = collector.collect(policy)
-        assert [each.lane for each in collected.transitions] == [0, 1]
+        assert [each.env_index for each in collected.transitions] == [0, 1]
         assert np.array_equal([each.action for each in collected.transitions], expected)
         assert np.array_equal([each.obs for each in collected.transitions], obs)
         collector.begin_episodes()
@@ -72,9 +72,9 @@ class SeveralRounds(Collector):
 
 
 def test_another_collector_and_another_listener_fit_the_loop():
-    settings, lanes = config(envs=2, utd=0.5, normalise_rewards=True), lanes_of(config(), Counter(), Counter())
-    training = prepare(build(settings, lanes.spaces), lanes, Progress())
-    training = dataclasses.replace(training, collector=SeveralRounds(lanes, settings.seed))
+    settings, envs = config(envs=2, utd=0.5, normalise_rewards=True), env_group_of(config(), Counter(), Counter())
+    training = prepare(build(settings, envs.spaces), envs, Progress())
+    training = dataclasses.replace(training, collector=SeveralRounds(envs, settings.seed))
     training.collector.begin_episodes()
     rows, seen = [], []
     Loop(

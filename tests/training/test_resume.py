@@ -68,7 +68,7 @@ def everything(thing, path="training", seen=None):
         yield from everything(vars(thing), path, seen)
 
 
-NO_PROMISE = (".progress.seconds", ".lanes.")  # where the time went, and the processes that run environments
+NO_PROMISE = (".progress.seconds", ".envs.")  # where the time went, and the processes that run environments
 
 
 def differences(left, right):

@@ -37,8 +37,8 @@ def crossed(before: int, after: int, every: int) -> bool:
 
 def store(training: Training, collected: Collected) -> None:
     """Put what was collected into the replay memory."""
-    for lane in collected.lost:
-        training.replay.close_episode(lane)
+    for env_index in collected.lost:
+        training.replay.close_episode(env_index)
     for transition in collected.transitions:
         training.replay.add(**transition._asdict())
 
@@ -47,8 +47,8 @@ def normalise(training: Training, collected: Collected) -> None:
     """Let the normaliser, if there is one, learn from what was collected."""
     if normaliser := training.agent.normaliser:
         normaliser.running[collected.lost] = 0.0
-        for lane, obs, _, reward, _, terminated, truncated in collected.transitions:
-            normaliser.learn(lane, obs, reward, terminated or truncated)
+        for env_index, obs, _, reward, _, terminated, truncated in collected.transitions:
+            normaliser.learn(env_index, obs, reward, terminated or truncated)
 
 
 LISTENERS: tuple[Listener, ...] = (store, normalise)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rucksac.agent import Agent
-from rucksac.environments.lanes import Lanes
-from rucksac.environments.rollout import Collector
+from rucksac.environments.collector import Collector
+from rucksac.environments.env_group import EnvGroup
 from rucksac.environments.spaces import Spaces
 from rucksac.experience.columns import Column
 from rucksac.experience.replay import Replay
@@ -47,15 +47,15 @@ class Training:
         }
 
 
-def prepare(agent: Agent, lanes: Lanes, progress: Progress) -> Training:
+def prepare(agent: Agent, envs: EnvGroup, progress: Progress) -> Training:
     """Return all parts of a run before its first step; no episode has begun."""
     config = agent.config
-    replay = Replay(config.buffer_size, len(lanes), columns_of(agent.spaces))
+    replay = Replay(config.buffer_size, len(envs), columns_of(agent.spaces))
     pick = UniformPick(replay, generator(config.seed, Stream.SAMPLING))
     return Training(
         agent=agent,
         learner=Learner(agent),
-        collector=Collector(lanes, config.seed),
+        collector=Collector(envs, config.seed),
         replay=replay,
         sampler=Sampler(replay, pick, one_step(config.gamma), config.batch_size),
         progress=progress,
