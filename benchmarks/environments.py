@@ -52,8 +52,8 @@ def rucksac(env: str, case: Case) -> float:
     from contextlib import ExitStack
 
     from rucksac.config import Config
-    from rucksac.environments.opening import open_lanes
-    from rucksac.environments.rollout import Collector
+    from rucksac.environments.collector import Collector
+    from rucksac.environments.opening import open_envs
     from rucksac.training.plan import Plan
     from rucksac.training.train import train_run
 
@@ -74,10 +74,10 @@ def rucksac(env: str, case: Case) -> float:
                 seconds = {int(row["env_steps"]): float(row["wall_seconds"]) for row in csv.DictReader(stream)}
         return (STOP - START) / (seconds[STOP] - seconds[START])
     with ExitStack() as cleanup:
-        lanes, _ = open_lanes(env, Config(**many), cleanup, print)
-        collector = Collector(lanes, 1)
+        envs, _ = open_envs(env, Config(**many), cleanup, print)
+        collector = Collector(envs, 1)
         collector.begin_episodes()
-        actions = random_actions(case.envs, lanes.spaces.action_size)
+        actions = random_actions(case.envs, envs.spaces.action_size)
 
         def step() -> None:
             collector.step(actions)

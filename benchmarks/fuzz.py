@@ -18,14 +18,15 @@ from pathlib import Path
 from rucksac.building import build
 from rucksac.config import Config
 from rucksac.environments.making import make
-from rucksac.environments.opening import lanes_of
+from rucksac.environments.opening import env_group_of
 from rucksac.errors import UsageError
 from rucksac.training import files
 from rucksac.training.checkpoint import Checkpoints
 from rucksac.training.checkpoint_layout import UNREADABLE
 from rucksac.training.loading import load_agent
-from rucksac.training.parts import Progress, prepare
+from rucksac.training.parts import prepare
 from rucksac.training.plan import Plan
+from rucksac.training.progress import Progress
 from rucksac.training.train import train_run
 
 VALUES = [None, True, -1, 0, 2**31, 2**63, 2**200, 1e308, -1e308, 0.5, "", "..", "../x", "/etc/passwd", "a" * 1000,
@@ -80,7 +81,7 @@ def main() -> None:
                         checkpoint_every=30, eval_episodes=1, envs=2)  # fmt: skip
         train_run(Plan("Pendulum-v1", config, "sac"), run, None)
         newest = sorted((run / "checkpoints").glob("0*"))[-1]
-        lanes = lanes_of(config, *(make("Pendulum-v1", config) for _ in range(2)))
+        envs = env_group_of(config, *(make("Pendulum-v1", config) for _ in range(2)))
         segment = next((run / "replay").glob(f"{newest.name[:6]}-*"))
         targets = [newest / "agent.json", newest / "run.json", newest / "agent.safetensors", segment]
         outside = sorted(str(path) for path in Path(outer).rglob("*"))
@@ -105,7 +106,7 @@ def main() -> None:
             begin = time.perf_counter()
             try:
                 load_agent(run)
-                training = prepare(build(config, lanes.spaces), lanes, Progress())
+                training = prepare(build(config, envs.spaces), envs, Progress())
                 Checkpoints(run, 2).read(training, newest)
             except (UsageError, *UNREADABLE):
                 refused += 1

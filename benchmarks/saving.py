@@ -16,9 +16,10 @@ import numpy as np
 from rucksac.building import build
 from rucksac.config import Config
 from rucksac.environments.making import make
-from rucksac.environments.opening import lanes_of
+from rucksac.environments.opening import env_group_of
 from rucksac.training.checkpoint import Checkpoints
-from rucksac.training.parts import Progress, prepare
+from rucksac.training.parts import prepare
+from rucksac.training.progress import Progress
 
 ROWS, NEW, SAVES = 1_000_000, 5_000, 20
 
@@ -29,9 +30,9 @@ def peak_mib() -> float:
 
 def main() -> None:
     """Measure and write."""
-    lanes = lanes_of(Config(), make("HalfCheetah-v5", Config()))
-    spaces = lanes.spaces
-    training = prepare(build(Config(buffer_size=ROWS, seed=1), spaces), lanes, Progress())
+    envs = env_group_of(Config(), make("HalfCheetah-v5", Config()))
+    spaces = envs.spaces
+    training = prepare(build(Config(buffer_size=ROWS, seed=1), spaces), envs, Progress())
     training.collector.begin_episodes()
     generator = np.random.default_rng(0)
     obs = generator.standard_normal((2, spaces.obs_size)).astype(np.float32)

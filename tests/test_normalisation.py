@@ -37,9 +37,9 @@ def test_rewards_are_divided_by_the_spread_of_returns_and_each_environment_has_i
     normaliser = Normaliser(1, 2, 0.5, observations=False, rewards=True)
     returns = []
     for reward, ended in ((1.0, False), (2.0, True), (3.0, False)):
-        for lane in (0, 1):
-            normaliser.learn(lane, np.zeros(1), reward * (lane + 1), ended)
-            returns.append(normaliser.running[lane])
+        for env_index in (0, 1):
+            normaliser.learn(env_index, np.zeros(1), reward * (env_index + 1), ended)
+            returns.append(normaliser.running[env_index])
     assert normaliser.running.tolist() == [3.0, 6.0]  # 1, 2 + 0.5, end, 3; and twice that
     spread = np.std([1.0, 2.0, 2.5, 5.0, 3.0, 6.0])
     np.testing.assert_allclose(normaliser.rewards(np.array([7.0])), 7.0 / spread, rtol=1e-5)

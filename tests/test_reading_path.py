@@ -5,7 +5,7 @@ from pathlib import Path
 
 import rucksac
 from rucksac.algorithm import equations
-from rucksac.environments.rollout import Collector
+from rucksac.environments.collector import Collector
 from rucksac.training.plan import Plan
 from rucksac.training.train import train_run
 from tests.training.test_loop import config
@@ -40,6 +40,8 @@ def test_from_env_step_to_the_optimiser_and_back():
     last_stretch.add(str(HOME / "training/loop.py"))  # entered before the first step and never left
     names = sorted(str(Path(name).relative_to(HOME)) for name in last_stretch)
     lines = sum(bool(line.strip()) for name in last_stretch for line in Path(name).read_text().splitlines())
-    assert {"training/loop.py", "environments/rollout.py", "experience/replay.py", "algorithm/update.py"} <= set(names)
+    assert {"training/loop.py", "environments/collector.py", "experience/replay.py", "algorithm/update.py"} <= set(
+        names
+    )
     assert len(names) <= MOST_FILES, "\n".join(names)
     assert lines <= MOST_LINES, (lines, names)

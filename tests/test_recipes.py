@@ -14,8 +14,8 @@ from rucksac.errors import UsageError
 from rucksac.learner import Learner
 from rucksac.tools.recipes import as_json, explanation
 from rucksac.training.agent_file import tensors_of
-from rucksac.training.parts import Progress
 from rucksac.training.plan import Plan, plan_of
+from rucksac.training.progress import Progress
 from rucksac.training.train import resume_run, train_run
 from tests import golden
 from tests.algorithm.test_update import ROWS, SPACES, batch, draws, equal, scalars

@@ -36,22 +36,22 @@ class Normaliser:
     """
 
     def __init__(
-        self, obs_size: int, lanes: int, gamma: float, observations: bool, rewards: bool, reward_scale: float = 1.0
+        self, obs_size: int, envs: int, gamma: float, observations: bool, rewards: bool, reward_scale: float = 1.0
     ) -> None:
         self.gamma, self.reward_scale = gamma, reward_scale
         self.seen = Moments(obs_size) if observations else None
         self.returns = Moments(1) if rewards else None
-        self.running = np.zeros(lanes)  # each environment's discounted return so far in its episode
+        self.running = np.zeros(envs)  # each environment's discounted return so far in its episode
 
-    def learn(self, lane: int, obs: np.ndarray, reward: float, ended: bool) -> None:
+    def learn(self, env_index: int, obs: np.ndarray, reward: float, ended: bool) -> None:
         """Take in one environment step: the observation (O,) acted on and the reward for it."""
         if self.seen:
             self.seen.add(obs)
         if self.returns:
-            self.running[lane] = self.gamma * self.running[lane] + reward
-            self.returns.add(self.running[lane : lane + 1])
+            self.running[env_index] = self.gamma * self.running[env_index] + reward
+            self.returns.add(self.running[env_index : env_index + 1])
             if ended:
-                self.running[lane] = 0.0
+                self.running[env_index] = 0.0
 
     def observations(self, obs: np.ndarray) -> np.ndarray:
         """Return observations (B, O) as the networks see them."""

@@ -15,7 +15,7 @@ from rucksac.algorithm.critics import Critic
 from rucksac.algorithm.recipes import RECIPES
 from rucksac.algorithm.update import SAC
 from rucksac.building import build
-from rucksac.environments.opening import lanes_of
+from rucksac.environments.opening import env_group_of
 from rucksac.errors import UsageError
 from rucksac.learner import Learner
 from tests.algorithm.test_update import ROWS, SPACES, batch, config, draws, equal, learner, scalars
@@ -24,7 +24,7 @@ TD3 = {"deterministic_policy": True, "target_policy": True, "policy_q": "first",
 
 
 def discrete_spaces():
-    return lanes_of(config(), gymnasium.make("CartPole-v1")).spaces
+    return env_group_of(config(), gymnasium.make("CartPole-v1")).spaces
 
 
 def rows_for(spaces):

@@ -14,7 +14,7 @@ from torch.distributions import Normal
 from rucksac.algorithm.update import Batch
 from rucksac.building import build
 from rucksac.environments.choices import Choices
-from rucksac.environments.opening import lanes_of
+from rucksac.environments.opening import env_group_of
 from rucksac.learner import Learner
 from tests.algorithm.test_update import SPACES, config
 
@@ -185,7 +185,7 @@ def _float64():
 def test_the_step_equals_the_textbook(kind):
     settings = dict(KINDS[kind])
     discrete = settings.pop("discrete", False)
-    spaces = lanes_of(config(), gymnasium.make("CartPole-v1")).spaces if discrete else SPACES
+    spaces = env_group_of(config(), gymnasium.make("CartPole-v1")).spaces if discrete else SPACES
     agent = build(config(batch_size=ROWS, **{"lr": 1e-3, **settings}), spaces)
     learner = Learner(agent)
     exact = np.zeros_like(learner._scalars, np.float64)  # the rest follows PyTorch's default type

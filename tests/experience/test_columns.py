@@ -26,18 +26,18 @@ def state(clock):
 
 
 def play(replay, steps, seed=0):
-    """Store random episodes in every lane; return all transitions by the clock in their observation."""
+    """Store random episodes in every environment; return all transitions by the clock in their observation."""
     random, stored = np.random.default_rng(seed), {}
-    clocks = [100_000 * lane for lane in range(replay.lanes)]
+    clocks = [100_000 * env_index for env_index in range(replay.envs)]
     for step in range(steps):
-        for lane in range(replay.lanes):
-            clock, end = clocks[lane], random.random()
+        for env_index in range(replay.envs):
+            clock, end = clocks[env_index], random.random()
             terminated, truncated = end < 0.15, 0.15 <= end < 0.3
             values = {"action": random.uniform(-1, 1, 1), "reward": random.normal(), "log_prob": -random.random()}
             next_state = {f"next_{name}": value for name, value in state(clock + 1).items()}
-            replay.add(lane, terminated, truncated, **state(clock), **values, **next_state, unknown=step)
+            replay.add(env_index, terminated, truncated, **state(clock), **values, **next_state, unknown=step)
             stored[clock] = {**values, "terminated": terminated, "truncated": truncated}
-            clocks[lane] += 2 if terminated or truncated else 1
+            clocks[env_index] += 2 if terminated or truncated else 1
     return stored
 
 
@@ -46,12 +46,12 @@ def read(replay, rows, name, next_too=False):
     return (here(replay, rows, None), after(here)(replay, rows, None)) if next_too else here(replay, rows, None)
 
 
-@pytest.mark.parametrize("lanes", [1, 3])
-def test_columns_of_ones_own_are_stored_and_drawn_beside_the_others(lanes):
-    replay = Replay(60 * lanes, lanes, COLUMNS)
+@pytest.mark.parametrize("envs", [1, 3])
+def test_columns_of_ones_own_are_stored_and_drawn_beside_the_others(envs):
+    replay = Replay(60 * envs, envs, COLUMNS)
     stored = play(replay, 150)
     assert len(replay) < sum(replay.written)  # the ring went round
-    assert sum(array.nbytes for array in replay.data.values()) == bytes_for(60 * lanes, COLUMNS)
+    assert sum(array.nbytes for array in replay.data.values()) == bytes_for(60 * envs, COLUMNS)
     rows = UniformPick(replay, np.random.default_rng(1)).rows(500)
     (obs, next_obs), (picture, next_picture) = (read(replay, rows, name, True) for name in ("obs", "picture"))
     assert picture.dtype == next_picture.dtype == np.uint8
@@ -132,10 +132,10 @@ def two_steps(gamma):
     return {**once, "reward": reward, "discount": discount, "next_obs": at_last(once["next_obs"])}
 
 
-@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize("envs", [1, 3])
 @pytest.mark.parametrize("steps", [7, 58, 90, 200])
-def test_a_fold_of_two_steps_is_what_the_episodes_say(lanes, steps):
-    replay = Replay(60 * lanes, lanes, COLUMNS)
+def test_a_fold_of_two_steps_is_what_the_episodes_say(envs, steps):
+    replay = Replay(60 * envs, envs, COLUMNS)
     stored = play(replay, steps, seed=steps)
     sampler = Sampler(replay, UniformPick(replay, np.random.default_rng(1)), two_steps(GAMMA), 400)
     kinds = set()

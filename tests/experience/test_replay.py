@@ -39,33 +39,33 @@ def drawn(replay, rounds=30):
 
 
 class ReplayAgainstList(RuleBasedStateMachine):
-    """Adds steps in several lanes; the model keeps rows as the documentation describes them."""
+    """Adds steps in several environments; the model keeps rows as the documentation describes them."""
 
-    @initialize(rows=st.integers(6, 30), lanes=st.integers(1, 3))
-    def start(self, rows, lanes):
-        self.replay = Replay(rows, lanes, NUMBERS)
-        self.capacity = self.replay.rows_per_lane
-        self.model = [[] for _ in range(lanes)]  # per lane: rows, either a transition or None for a lone observation
-        self.open = [False] * lanes
+    @initialize(rows=st.integers(6, 30), envs=st.integers(1, 3))
+    def start(self, rows, envs):
+        self.replay = Replay(rows, envs, NUMBERS)
+        self.capacity = self.replay.rows_per_env
+        self.model = [[] for _ in range(envs)]  # by environment: rows, a transition or None for a lone observation
+        self.open = [False] * envs
         self.clock = 0.0
 
     @rule(data=st.data(), terminated=st.booleans(), truncated=st.booleans())
     def add(self, data, terminated, truncated):
-        lane = data.draw(st.integers(0, self.replay.lanes - 1))
-        rows, ended = self.model[lane], terminated or truncated
-        if not self.open[lane]:
+        env_index = data.draw(st.integers(0, self.replay.envs - 1))
+        rows, ended = self.model[env_index], terminated or truncated
+        if not self.open[env_index]:
             self.clock += 1.0
             rows.append(None)
-        obs, next_obs = self.clock_of(lane), self.clock + 1.0
+        obs, next_obs = self.clock_of(env_index), self.clock + 1.0
         self.clock = next_obs
-        self.replay.add(lane, terminated, truncated, obs=obs, action=obs / 1000, reward=obs / 7, next_obs=next_obs)
+        self.replay.add(env_index, terminated, truncated, obs=obs, action=obs / 1000, reward=obs / 7, next_obs=next_obs)
         rows[-1] = (obs, obs / 1000, obs / 7, 0.0 if terminated else GAMMA, next_obs)
         rows.append(None)
-        self.last = {**getattr(self, "last", {}), lane: next_obs}
-        self.open[lane] = not ended
+        self.last = {**getattr(self, "last", {}), env_index: next_obs}
+        self.open[env_index] = not ended
 
-    def clock_of(self, lane):
-        return self.last[lane] if self.open[lane] else self.clock
+    def clock_of(self, env_index):
+        return self.last[env_index] if self.open[env_index] else self.clock
 
     @invariant()
     def holds_what_the_list_holds(self):

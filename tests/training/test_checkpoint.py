@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import rucksac
 from rucksac.building import build
 from rucksac.environments.making import make
-from rucksac.environments.opening import lanes_of
+from rucksac.environments.opening import env_group_of
 from rucksac.errors import UsageError
 from rucksac.training import files
 from rucksac.training.agent_file import load_tensors, tensors_of
@@ -23,8 +23,9 @@ from rucksac.training.checkpoint_layout import UNREADABLE
 from rucksac.training.folder import RunFolder
 from rucksac.training.info import info
 from rucksac.training.loading import load_agent
-from rucksac.training.parts import Progress, prepare
+from rucksac.training.parts import prepare
 from rucksac.training.plan import Plan, plan_of
+from rucksac.training.progress import Progress
 from rucksac.training.train import resume_run, train_run
 from tests.training.test_loop import SMALL, config
 from tests.worlds import World
@@ -54,8 +55,8 @@ def newest(run):
 def fresh_training(run):
     """What `resume` restores into."""
     plan = plan_of(run)
-    lanes = lanes_of(plan.config, make(plan.env, plan.config))
-    return prepare(build(plan.config, lanes.spaces), lanes, Progress())
+    envs = env_group_of(plan.config, make(plan.env, plan.config))
+    return prepare(build(plan.config, envs.spaces), envs, Progress())
 
 
 def restore(run):

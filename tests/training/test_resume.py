@@ -24,8 +24,8 @@ from rucksac.experience.replay import TRUNCATED
 from rucksac.learner import Learner
 from rucksac.training import snapshot
 from rucksac.training.console import Console
-from rucksac.training.parts import Progress
 from rucksac.training.plan import Plan, plan_of
+from rucksac.training.progress import Progress
 from rucksac.training.train import resume_run, train_run
 from tests.training.test_loop import config
 from tests.worlds import Counter, OutOfStep, World
@@ -68,7 +68,7 @@ def everything(thing, path="training", seen=None):
         yield from everything(vars(thing), path, seen)
 
 
-NO_PROMISE = (".progress.seconds", ".lanes.")  # where the time went, and the processes that run environments
+NO_PROMISE = (".progress.seconds", ".envs.")  # where the time went, and the processes that run environments
 
 
 def differences(left, right):

@@ -1,4 +1,4 @@
-"""From an environment's name and the settings to lanes: in this process, in workers, or a person's own `VectorEnv`."""
+"""From an environment's name and the settings to groups: in this process, in workers, or a person's own `VectorEnv`."""
 
 import dataclasses
 from collections.abc import Callable
@@ -9,22 +9,22 @@ import gymnasium
 from gymnasium.vector import VectorEnv, VectorWrapper
 
 from rucksac.config import Config
-from rucksac.environments.lanes import Lanes
+from rucksac.environments.collector import LocalEnvGroup
+from rucksac.environments.env_group import EnvGroup
 from rucksac.environments.making import Env, EnvSource, closed_at_last, make
 from rucksac.environments.reading import check_same, spaces_of
-from rucksac.environments.rollout import Doors
-from rucksac.environments.spaces import Door
-from rucksac.environments.vector import VectorLanes
-from rucksac.environments.workers import Faults, Workers
+from rucksac.environments.spaces import EnvAdapter
+from rucksac.environments.vector import VectorEnvGroup
+from rucksac.environments.workers import Faults, WorkerEnvGroup
 from rucksac.errors import UsageError
 
 OUTSIDE_STATISTICS = {"NormalizeObservation": "--normalise-observations", "NormalizeReward": "--normalise-rewards"}
 
 
-def open_lanes(
+def open_envs(
     source: EnvSource, config: Config, cleanup: ExitStack, say: Callable[[str], None]
-) -> tuple[Lanes, Lanes]:
-    """Return lanes to train in and others to judge the agent in; `cleanup` closes them.
+) -> tuple[EnvGroup, EnvGroup]:
+    """Return environments to train in and others to evaluate in; `cleanup` closes them.
 
     `say` gets what a person should know while they run. Raises `UsageError` when they cannot be made or do not fit.
     """
@@ -43,29 +43,29 @@ def open_lanes(
 
     if config.workers:  # then no environment is made in this process, where it could hang or die
         faults, alone = Faults(config.restarts, say), dataclasses.replace(config, envs=1, workers=1)
-        training, judging = (cleanup.enter_context(closing(Workers(source, each, faults))) for each in (config, alone))
-        check_same(judging.spaces, training.spaces)
-        return training, judging
+        workers = [cleanup.enter_context(closing(WorkerEnvGroup(source, each, faults))) for each in (config, alone)]
+        check_same(workers[1].spaces, workers[0].spaces)
+        return workers[0], workers[1]
     one = one_more()
     warn_of_statistics(one)
     envs = [one_more() for _ in range(1 if isinstance(one, VectorEnv) else config.envs)]
     if len({id(env.unwrapped) for env in (one, *envs)}) <= len(envs):
         raise UsageError("the environment function returned the same environment twice; return a new one each time")
-    lanes = lanes_of(config, *envs)
-    if len(lanes) != config.envs:
+    training = env_group_of(config, *envs)
+    if len(training) != config.envs:
         raise UsageError(
-            f"the VectorEnv has {len(lanes)} environments, but envs is {config.envs}; give envs={len(lanes)}"
+            f"the VectorEnv has {len(training)} environments, but envs is {config.envs}; give envs={len(training)}"
         )
-    others = lanes_of(config, one)
-    check_same(others.spaces, lanes.spaces)
-    return lanes, others
+    evaluation = env_group_of(config, one)
+    check_same(evaluation.spaces, training.spaces)
+    return training, evaluation
 
 
-def lanes_of(config: Config, *envs: Env) -> Lanes:
-    """Return environments, or one `VectorEnv`, as lanes of this process."""
+def env_group_of(config: Config, *envs: Env) -> EnvGroup:
+    """Return environments, or one `VectorEnv`, as a group in this process."""
     spaces = [spaces_of(env, config.action_low, config.action_high) for env in envs]
     for other in spaces:
         check_same(other, spaces[0])
     if isinstance(envs[0], VectorEnv):
-        return VectorLanes(envs[0], spaces[0])
-    return Doors([Door(env, spaces[0]) for env in envs if isinstance(env, gymnasium.Env)])
+        return VectorEnvGroup(envs[0], spaces[0])
+    return LocalEnvGroup([EnvAdapter(env, spaces[0]) for env in envs if isinstance(env, gymnasium.Env)])

@@ -1,4 +1,4 @@
-"""The door between an environment and the agent: flat float32 observations, actions in [-1, 1], finite numbers only.
+"""Between an environment and the agent: flat float32 observations, actions in [-1, 1], finite numbers only.
 
 One affine map per action dimension, here and nowhere else. O is the flat observation size, A the action size.
 """
@@ -111,7 +111,7 @@ class Stepped(NamedTuple):
     truncated: bool  # never together with terminated: a termination is final
 
 
-class Door:
+class EnvAdapter:
     """One environment seen through its spaces; whatever it does wrong becomes a `UsageError`."""
 
     def __init__(self, env: gymnasium.Env, spaces: Spaces) -> None:

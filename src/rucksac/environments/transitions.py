@@ -1,6 +1,6 @@
 """What passes between a collector and its learner: a policy one way, what came of acting the other way.
 
-E is the number of environments, each of which has a lane; O and A are the sizes of a flat observation and an action.
+E is the number of environments, O and A are the sizes of a flat observation and an action.
 """
 
 from typing import NamedTuple, Protocol
@@ -20,12 +20,12 @@ class Policy(Protocol):
 
 
 class Transition(NamedTuple):
-    """One step of the environment in `lane`; obs and next_obs (O,), action (A,) of the agent, reward as given.
+    """One step of an environment; obs and next_obs (O,), action (A,) of the agent, reward as given.
 
-    The replay memory keeps the fields that it has columns for.
+    `env_index` is its place in the group. The replay memory keeps the fields that it has columns for.
     """
 
-    lane: int
+    env_index: int
     obs: np.ndarray
     action: np.ndarray
     reward: float
@@ -43,7 +43,7 @@ class Episode(NamedTuple):
 
 
 class Collected(NamedTuple):
-    """What came of acting: transitions, episodes that ended, and lanes whose open episode cannot go on."""
+    """What came of acting: transitions, episodes that ended, and environments whose open episode cannot go on."""
 
     transitions: list[Transition]
     finished: list[Episode]

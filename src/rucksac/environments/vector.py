@@ -1,4 +1,4 @@
-"""A person's own `VectorEnv` as lanes: the only code that knows of autoreset.
+"""A person's own `VectorEnv` as a group: the only code that knows of autoreset.
 
 An environment in it that has ended begins anew by one of three rules (Gymnasium's `AutoresetMode`):
 
@@ -14,13 +14,13 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import iterate
 
-from rucksac.environments.lanes import Began, Lost, nothing_played
+from rucksac.environments.env_group import Began, Lost, nothing_played
 from rucksac.environments.spaces import RESET_GIVES, STEP_GIVES, Spaces, Stepped, finite_reward, parts, truth
 from rucksac.errors import ANYTHING, UsageError, environment_failed
 from rucksac.text import shortened
 
 
-class VectorLanes:
+class VectorEnvGroup:
     """The environments of one `VectorEnv`, which steps all of them or none."""
 
     def __init__(self, envs: VectorEnv, spaces: Spaces) -> None:
@@ -38,28 +38,28 @@ class VectorLanes:
             ) from None
         self._a_seed_each = isinstance(envs.unwrapped, SyncVectorEnv | AsyncVectorEnv)  # others promise to take one
         self.seeded = self.mode is AutoresetMode.DISABLED and self._a_seed_each
-        self._first: list[np.ndarray] = []  # by lane, what `reset` returns
+        self._first: list[np.ndarray] = []  # by environment, what `reset` returns
         self._ended = np.zeros(envs.num_envs, bool)
 
     def __len__(self) -> int:
         return self.envs.num_envs
 
     def reset(self, seeds: dict[int, int]) -> dict[int, np.ndarray]:
-        """Return the first observations (O,) of the next episodes in these lanes.
+        """Return the first observations (O,) of the next episodes in these environments.
 
-        Where lanes begin anew by themselves, seeds count only when all lanes are named, and in the mode of the next
-        step what is returned for some is the last observation, which stands until the lane has `Began`.
+        Where environments begin anew by themselves, seeds count only when all are named, and in the mode of the next
+        step what is returned for some is the last observation, which stands until the environment has `Began`.
         """
         if len(seeds) == len(self):
             self._first = self._reset(seed=self._seeds(seeds))
             self._ended[:] = False
         elif self.mode is AutoresetMode.DISABLED:
-            mask = np.array([lane in seeds for lane in range(len(self))])
+            mask = np.array([env_index in seeds for env_index in range(len(self))])
             self._first = self._reset(seed=self._seeds(seeds), options={"reset_mask": mask})
-        return {lane: self._first[lane] for lane in seeds}
+        return {env_index: self._first[env_index] for env_index in seeds}
 
     def step(self, actions: np.ndarray) -> list[Stepped | Began | Lost]:
-        """Act once in every lane, actions (E, A)."""
+        """Act once in every environment, actions (E, A)."""
         answer = self._call("step", self.spaces.actions.to_env(actions))
         obs, rewards, terminated, truncated, infos = parts("step", answer, STEP_GIVES)
         next_obs = self._flat(obs)
@@ -72,28 +72,28 @@ class VectorLanes:
         self._ended = np.array(final) | np.array(cut)
         self._first = list(next_obs)
         outcomes: list[Stepped | Began | Lost] = []
-        for lane in range(len(self)):
-            if began[lane]:
-                outcomes.append(Began(next_obs[lane]))
+        for env_index in range(len(self)):
+            if began[env_index]:
+                outcomes.append(Began(next_obs[env_index]))
                 continue
-            if self._ended[lane] and self.mode is AutoresetMode.SAME_STEP:
-                next_obs[lane] = self._last_obs(infos, lane)
-            ended, stopped = final[lane], cut[lane] and not final[lane]
-            outcomes.append(Stepped(next_obs[lane], finite_reward(rewards[lane]), ended, stopped))
+            if self._ended[env_index] and self.mode is AutoresetMode.SAME_STEP:
+                next_obs[env_index] = self._last_obs(infos, env_index)
+            ended, stopped = final[env_index], cut[env_index] and not final[env_index]
+            outcomes.append(Stepped(next_obs[env_index], finite_reward(rewards[env_index]), ended, stopped))
         return outcomes
 
-    def play(self, lane: int, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:  # noqa: ARG002
-        """See `Lanes`; one lane cannot be stepped alone, so nothing is played."""
+    def play(self, env_index: int, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:  # noqa: ARG002
+        """See `EnvGroup`; one environment cannot be stepped alone, so nothing is played."""
         return nothing_played(self.spaces)
 
     def _seeds(self, seeds: dict[int, int]) -> list[int | None] | int:
-        return [seeds.get(lane) for lane in range(len(self))] if self._a_seed_each else seeds[min(seeds)]
+        return [seeds.get(env_index) for env_index in range(len(self))] if self._a_seed_each else seeds[min(seeds)]
 
     def _reset(self, **arguments: Any) -> list[np.ndarray]:
         return self._flat(parts("reset", self._call("reset", **arguments), RESET_GIVES)[0])
 
     def _flat(self, obs: Any) -> list[np.ndarray]:
-        """Return the observation (O,) of each lane; raise `UsageError` unless there is one for each."""
+        """Return the observation (O,) of each environment; raise `UsageError` unless there is one for each."""
         space = self.envs.observation_space
         try:
             rows = list(iterate(space, obs))
@@ -104,7 +104,7 @@ class VectorLanes:
         return [self.spaces.flatten(each) for each in self._rows("obs", rows)]
 
     def _rows(self, name: str, values: Any) -> Sequence[Any]:
-        """Return what is given for each lane; raise `UsageError` unless it is a row for each."""
+        """Return what is given for each environment; raise `UsageError` unless it is a row for each."""
         try:
             count = None if isinstance(values, Mapping | Set | str) else len(values)
         except TypeError:
@@ -116,16 +116,16 @@ class VectorLanes:
             )
         return values
 
-    def _last_obs(self, infos: Any, lane: int) -> np.ndarray:
-        """Return the observation that ended the episode in this lane, which the reset one has replaced."""
+    def _last_obs(self, infos: Any, env_index: int) -> np.ndarray:
+        """Return the observation that ended the episode in this environment, which the reset one has replaced."""
         found: Any = infos.get("final_obs") if isinstance(infos, dict) else None
         rows = isinstance(found, list | tuple) or (isinstance(found, np.ndarray) and found.ndim > 0)
-        if not rows or len(found) != len(self) or found[lane] is None:
+        if not rows or len(found) != len(self) or found[env_index] is None:
             raise UsageError(
-                f"the VectorEnv resets within the step, but its infos have no final_obs for environment {lane}, which "
-                "ended; give infos['final_obs'] as Gymnasium does, or another autoreset mode"
+                f"the VectorEnv resets within the step, but its infos have no final_obs for environment {env_index}, "
+                "which ended; give infos['final_obs'] as Gymnasium does, or another autoreset mode"
             )
-        return self.spaces.flatten(found[lane])
+        return self.spaces.flatten(found[env_index])
 
     def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         try:

@@ -23,11 +23,11 @@ import cloudpickle
 import numpy as np
 
 from rucksac.config import Config
-from rucksac.environments.lanes import Began, Lost, nothing_played
-from rucksac.environments.lanes import play as play_in
+from rucksac.environments.env_group import Began, Lost, nothing_played
+from rucksac.environments.env_group import play as play_in
 from rucksac.environments.making import EnvSource, make_one, name_of
 from rucksac.environments.reading import check_same, from_json, spaces_of, to_json
-from rucksac.environments.spaces import Door, Spaces, Stepped
+from rucksac.environments.spaces import EnvAdapter, Spaces, Stepped
 from rucksac.errors import ANYTHING, EnvironmentFailed, UsageError
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -48,21 +48,25 @@ class Faults:
 
     def __init__(self, allowed: int, say: Callable[[str], None]) -> None:
         self.allowed, self.seen, self._say = allowed, 0, say
-        self._last: dict[int, str] = {}  # what a lane's environment raised since it last finished an episode
+        self._last: dict[int, str] = {}  # what an environment raised since it last finished an episode
 
-    def finished(self, lane: int) -> None:
-        """Take note that the environment in this lane finished an episode."""
-        self._last.pop(lane, None)
+    def finished(self, env_index: int) -> None:
+        """Take note that an environment finished an episode."""
+        self._last.pop(env_index, None)
 
-    def count(self, fault: Fault, lanes: list[int]) -> None:
+    def count(self, fault: Fault, env_indices: list[int]) -> None:
         """Take note of one more; raise `EnvironmentFailed` when it is one too many, or the same at once again."""
-        if fault.traceback and self._last.get(lanes[0]) == fault.message:
+        if fault.traceback and self._last.get(env_indices[0]) == fault.message:
             raise _failed(fault, "; it did the same in the episode before")
-        self._last[lanes[0]] = fault.message
+        self._last[env_indices[0]] = fault.message
         self.seen += 1
         if self.seen > self.allowed:
             raise _failed(fault, f"; --restarts {self.allowed} are used up")
-        which = f"Environment {lanes[0]}" if len(lanes) == 1 else f"Environments {lanes[0]} to {lanes[-1]}"
+        which = (
+            f"Environment {env_indices[0]}"
+            if len(env_indices) == 1
+            else f"Environments {env_indices[0]} to {env_indices[-1]}"
+        )
         self._say(
             f"{which} of a worker: {fault.message}. Made anew, failure {self.seen} of {self.allowed} that this run "
             f"survives; what was under way there ends as truncated.\n{fault.traceback}".rstrip()
@@ -73,8 +77,8 @@ class RemoteTraceback(Exception):
     """The traceback of what an environment raised in a worker."""
 
 
-def shared_rows(fileno: int, lanes: int, spaces: Spaces) -> np.ndarray:
-    """Return what parent and workers share: a row for each lane, in the memory of the open file."""
+def shared_rows(fileno: int, envs: int, spaces: Spaces) -> np.ndarray:
+    """Return what parent and workers share: a row for each environment, in the memory of the open file."""
     kind = np.dtype(
         [
             ("action", np.float32, (spaces.action_size,)),
@@ -84,15 +88,15 @@ def shared_rows(fileno: int, lanes: int, spaces: Spaces) -> np.ndarray:
         ],
         align=True,
     )
-    os.truncate(fileno, lanes * kind.itemsize)
-    return np.frombuffer(mmap.mmap(fileno, lanes * kind.itemsize), kind)
+    os.truncate(fileno, envs * kind.itemsize)
+    return np.frombuffer(mmap.mmap(fileno, envs * kind.itemsize), kind)
 
 
 class Worker:
-    """The parent's end of one process and the lanes it has."""
+    """The parent's end of one process and the environments it has."""
 
-    def __init__(self, lanes: list[int], setup: bytes, shared: int, timeout: float) -> None:
-        self.lanes, self._setup, self._shared, self._timeout = lanes, setup, shared, timeout
+    def __init__(self, env_indices: list[int], setup: bytes, shared: int, timeout: float) -> None:
+        self.env_indices, self._setup, self._shared, self._timeout = env_indices, setup, shared, timeout
         self.start()
 
     def start(self) -> None:
@@ -107,7 +111,7 @@ class Worker:
         theirs.close()
         with contextlib.suppress(OSError):  # it has died, which `answer` finds out
             self._connection.send_bytes(self._setup)
-            self._connection.send((self.lanes, self._shared))
+            self._connection.send((self.env_indices, self._shared))
 
     def ask(self, *message: Any) -> None:
         """Send a request; `answer` has what comes of it."""
@@ -142,8 +146,8 @@ class Worker:
         self._connection.close()
 
 
-class Workers:
-    """Lanes in processes; what comes out is the same for any number of them.
+class WorkerEnvGroup:
+    """Environments in worker processes; what comes out is the same for any number of them.
 
     An environment that raises, dies or hangs is made anew, at most `config.restarts` times in all.
     """
@@ -154,7 +158,7 @@ class Workers:
         if os.name == "nt":
             raise UsageError("--workers is not for Windows; leave it out, --envs alone works there")
         self.config, self._faults = config, faults
-        self._under_way: set[int] = set()  # lanes whose episode has begun and is not lost
+        self._under_way: set[int] = set()  # environments whose episode has begun and is not lost
         try:
             setup = cloudpickle.dumps((source, config))
         except Exception as error:  # whatever the things inside raise when they are asked to be pickled
@@ -179,31 +183,31 @@ class Workers:
         return self.config.envs
 
     def reset(self, seeds: dict[int, int]) -> dict[int, np.ndarray]:
-        """See `Lanes`; where an environment fails, its new one is tried again."""
+        """See `EnvGroup`; where an environment fails, its new one is tried again."""
         left = dict(seeds)
         while left:
-            for lane in self._ask("reset", {lane: (seed,) for lane, seed in left.items()}):
-                del left[lane]
-                self._under_way.add(lane)
-        return {lane: self._rows["obs"][lane].copy() for lane in seeds}
+            for env_index in self._ask("reset", {env_index: (seed,) for env_index, seed in left.items()}):
+                del left[env_index]
+                self._under_way.add(env_index)
+        return {env_index: self._rows["obs"][env_index].copy() for env_index in seeds}
 
     def step(self, actions: np.ndarray) -> list[Stepped | Began | Lost]:
-        """See `Lanes`."""
+        """See `EnvGroup`."""
         self._rows["action"] = actions
-        answered = self._ask("step", {lane: () for lane in range(len(self)) if lane in self._under_way})
+        answered = self._ask("step", {env_index: () for env_index in range(len(self)) if env_index in self._under_way})
         rows = self._rows.copy()
-        for lane in answered:
-            if rows["ends"][lane].any():
-                self._faults.finished(lane)
+        for env_index in answered:
+            if rows["ends"][env_index].any():
+                self._faults.finished(env_index)
         return [
-            Stepped(row["obs"], float(row["reward"]), *map(bool, row["ends"])) if lane in answered else Lost()
-            for lane, row in enumerate(rows)
+            Stepped(row["obs"], float(row["reward"]), *map(bool, row["ends"])) if env_index in answered else Lost()
+            for env_index, row in enumerate(rows)
         ]
 
-    def play(self, lane: int, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:
-        """See `Lanes`; an environment that fails has played nothing."""
-        played = self._ask("play", {lane: (seed, actions)}).get(lane) or nothing_played(self.spaces)
-        self._under_way.add(lane)
+    def play(self, env_index: int, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:
+        """See `EnvGroup`; an environment that fails has played nothing."""
+        played = self._ask("play", {env_index: (seed, actions)}).get(env_index) or nothing_played(self.spaces)
+        self._under_way.add(env_index)
         return played
 
     def close(self) -> None:
@@ -216,11 +220,11 @@ class Workers:
         self._file.close()
 
     def _ask(self, request: str, arguments: dict[int, tuple[Any, ...]]) -> dict[int, Any]:
-        """Return the answers of all lanes asked, but for those whose environment failed and has been made anew."""
+        """Return the answers of all environments asked, but for those that failed and have been made anew."""
         asked = {
             worker: own
             for worker in self._workers
-            if (own := {lane: arguments[lane] for lane in worker.lanes if lane in arguments})
+            if (own := {env_index: arguments[env_index] for env_index in worker.env_indices if env_index in arguments})
         }
         for worker, own in asked.items():
             worker.ask(request, own)
@@ -230,11 +234,11 @@ class Workers:
             if isinstance(answers, Fault):
                 self._replace(worker, answers)
                 continue
-            for lane, answer in answers.items():
+            for env_index, answer in answers.items():
                 if isinstance(answer, Fault):
-                    self._renew(worker, lane, answer)
+                    self._renew(worker, env_index, answer)
                 else:
-                    answered[lane] = answer
+                    answered[env_index] = answer
         return answered
 
     def _spaces_in(self, worker: Worker) -> Spaces:
@@ -245,8 +249,8 @@ class Workers:
         return from_json(answer)
 
     def _replace(self, worker: Worker, fault: Fault) -> None:
-        """Start a new process for all lanes of one that is gone."""
-        self._count(fault, worker.lanes)
+        """Start a new process for all environments of one that is gone."""
+        self._count(fault, worker.env_indices)
         worker.end()
         worker.start()
         if isinstance(answer := worker.answer(SECONDS_TO_START), Fault):
@@ -254,19 +258,19 @@ class Workers:
         else:
             check_same(from_json(answer), self.spaces)
 
-    def _renew(self, worker: Worker, lane: int, fault: Fault) -> None:
+    def _renew(self, worker: Worker, env_index: int, fault: Fault) -> None:
         """Let the worker make one environment anew."""
-        self._count(fault, [lane])
-        worker.ask("renew", {lane: ()})
+        self._count(fault, [env_index])
+        worker.ask("renew", {env_index: ()})
         answers = worker.answer(SECONDS_TO_START)
         if isinstance(answers, Fault):
             self._replace(worker, answers)
-        elif isinstance(another := answers[lane], Fault):
-            self._renew(worker, lane, another)
+        elif isinstance(another := answers[env_index], Fault):
+            self._renew(worker, env_index, another)
 
-    def _count(self, fault: Fault, lanes: list[int]) -> None:
-        self._under_way.difference_update(lanes)
-        self._faults.count(fault, lanes)
+    def _count(self, fault: Fault, env_indices: list[int]) -> None:
+        self._under_way.difference_update(env_indices)
+        self._faults.count(fault, env_indices)
 
 
 def serve(connection_fileno: int) -> None:
@@ -274,45 +278,47 @@ def serve(connection_fileno: int) -> None:
     connection = Connection(connection_fileno)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     source, config = cloudpickle.loads(connection.recv_bytes())
-    lanes, shared = connection.recv()
-    doors: dict[int, Door] = {}
+    env_indices, shared = connection.recv()
+    adapters: dict[int, EnvAdapter] = {}
     rows = np.empty(0)  # shared once the parent knows the spaces
 
-    def renew(lane: int) -> None:
-        if lane in doors:
+    def renew(env_index: int) -> None:
+        if env_index in adapters:
             with contextlib.suppress(*ANYTHING):  # it has failed already
-                doors[lane].env.close()
+                adapters[env_index].env.close()
         env = make_one(source, config)
-        door = Door(env, spaces_of(env, config.action_low, config.action_high))
-        for other in doors.values():
-            check_same(door.spaces, other.spaces)
-        doors[lane] = door
+        adapter = EnvAdapter(env, spaces_of(env, config.action_low, config.action_high))
+        for other in adapters.values():
+            check_same(adapter.spaces, other.spaces)
+        adapters[env_index] = adapter
 
-    def reset(lane: int, seed: int) -> None:
-        rows[lane]["obs"] = doors[lane].reset(seed)
+    def reset(env_index: int, seed: int) -> None:
+        rows[env_index]["obs"] = adapters[env_index].reset(seed)
 
-    def step(lane: int) -> None:
-        row = rows[lane]
-        row["obs"], row["reward"], *ends = doors[lane].step(row["action"].copy())
+    def step(env_index: int) -> None:
+        row = rows[env_index]
+        row["obs"], row["reward"], *ends = adapters[env_index].step(row["action"].copy())
         row["ends"] = ends
 
-    def play(lane: int, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:
-        return play_in(doors[lane], seed, actions)
+    def play(env_index: int, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:
+        return play_in(adapters[env_index], seed, actions)
 
     requests = {each.__name__: each for each in (renew, reset, step, play)}
     try:
         try:
-            made = [_attempt(renew, lane) for lane in lanes]
+            made = [_attempt(renew, env_index) for env_index in env_indices]
         except UsageError as error:
             connection.send(UsageError(str(error)))
             return
-        spaces = doors[lanes[0]].spaces if lanes[0] in doors else None
+        spaces = adapters[env_indices[0]].spaces if env_indices[0] in adapters else None
         connection.send(next((fault for fault in made if fault), spaces and to_json(spaces)))
         while True:
             request, arguments = connection.recv()
-            rows = rows if rows.size else shared_rows(shared, config.envs, doors[lanes[0]].spaces)
+            rows = rows if rows.size else shared_rows(shared, config.envs, adapters[env_indices[0]].spaces)
             try:
-                answers = {lane: _attempt(requests[request], lane, *own) for lane, own in arguments.items()}
+                answers = {
+                    env_index: _attempt(requests[request], env_index, *own) for env_index, own in arguments.items()
+                }
             except UsageError as error:
                 connection.send(UsageError(str(error)))
             else:
@@ -320,9 +326,9 @@ def serve(connection_fileno: int) -> None:
     except (EOFError, ConnectionError):  # the parent is done, or gone
         pass
     finally:
-        for door in doors.values():
+        for adapter in adapters.values():
             with contextlib.suppress(*ANYTHING):  # nobody is left to be told
-                door.env.close()
+                adapter.env.close()
 
 
 def _end_with(parent: int) -> None:

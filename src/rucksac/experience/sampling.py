@@ -31,11 +31,11 @@ class UniformPick:
 
     def _draw(self, count: int) -> np.ndarray:
         replay = self.replay
-        drawn = self.generator.integers(0, replay.used * replay.lanes, count)
-        if replay.lanes == 1:
+        drawn = self.generator.integers(0, replay.used * replay.envs, count)
+        if replay.envs == 1:
             return drawn
-        lane, position = np.divmod(drawn, replay.used)
-        return lane * replay.rows_per_lane + position
+        env_index, position = np.divmod(drawn, replay.used)
+        return env_index * replay.rows_per_env + position
 
 
 def column(name: str) -> Read:

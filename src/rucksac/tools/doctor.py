@@ -12,11 +12,11 @@ from gymnasium.wrappers import TimeLimit
 
 from rucksac.compilation import compiler
 from rucksac.config import Config
-from rucksac.environments.lanes import Lanes
+from rucksac.environments.collector import LocalEnvGroup
+from rucksac.environments.env_group import EnvGroup
 from rucksac.environments.making import Env, EnvSource, closed_at_last, make
-from rucksac.environments.opening import lanes_of
+from rucksac.environments.opening import env_group_of
 from rucksac.environments.reading import spaces_of
-from rucksac.environments.rollout import Doors
 from rucksac.environments.spaces import Spaces
 from rucksac.errors import UsageError
 from rucksac.resources import available_memory, available_threads
@@ -57,19 +57,19 @@ def _examine(
     observation = env.single_observation_space if isinstance(env, VectorEnv) else env.observation_space
     yield from judge_spaces(observation, spaces)
     sights = Sights(observation, spaces.observations)
-    lanes = lanes_of(config, Hearing(env, sights, config.env_timeout) if isinstance(env, gymnasium.Env) else env)
-    play = play_randomly(lanes, sights, config.seed, most_steps, episodes, MOST_SECONDS)
+    envs = env_group_of(config, Hearing(env, sights, config.env_timeout) if isinstance(env, gymnasium.Env) else env)
+    play = play_randomly(envs, sights, config.seed, most_steps, episodes, MOST_SECONDS)
     time_limit = _time_limit(env)
     yield from judge_play(play, sights, config, time_limit)
     if play.failure:
         yield failure(play, sights)
         return
     seconds = (sights.seconds or play.seconds) / play.steps
-    if isinstance(lanes, Doors):
+    if isinstance(envs, LocalEnvGroup):
         other = cleanup.enter_context(closed_at_last(make(source, config)))
         if other.unwrapped is env.unwrapped:
             raise UsageError("the environment function returned the same environment twice; return a new one each time")
-        yield _repeatability(play, lanes, lanes_of(config, other))
+        yield _repeatability(play, envs, env_group_of(config, other))
     yield Finding(
         "speed", f"{1 / seconds:,.0f} steps per second of the environment alone", {"steps_per_second": 1 / seconds}
     )
@@ -80,10 +80,10 @@ def _examine(
         yield from _time(config, spaces, env, seconds, length)
 
 
-def _repeatability(play: RandomPlay, lanes: Lanes, other: Lanes) -> Finding:
+def _repeatability(play: RandomPlay, envs: EnvGroup, other: EnvGroup) -> Finding:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they were heard during play
-        here = [trail.first_difference(lanes) for trail in play.trails]
+        here = [trail.first_difference(envs) for trail in play.trails]
         there = play.trails[0].first_difference(other)
     again = next((step for step in here if step is not None), None)
     values = {"same_instance": again is None, "new_instance": there is None, "steps": [again, there]}

@@ -13,9 +13,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from rucksac.environments.collector import Collector, LocalEnvGroup
+from rucksac.environments.env_group import EnvGroup
 from rucksac.environments.kinds import Observations
-from rucksac.environments.lanes import Lanes
-from rucksac.environments.rollout import Collector, Doors
 from rucksac.environments.spaces import Stepped, finite_reward
 from rucksac.environments.transitions import Transition
 from rucksac.errors import UsageError
@@ -83,7 +83,7 @@ class Sights:
         """Take in the first observation of an episode."""
         self._see(obs, follows=False)
 
-    def from_lane(self, transition: Transition) -> None:
+    def from_env(self, transition: Transition) -> None:
         """Take in a step of an environment that cannot be heard itself."""
         self._see_flat(transition.next_obs, follows=False)
         self.reward.add(np.array([transition.reward]))
@@ -92,12 +92,12 @@ class Sights:
         """Take in what a step gave."""
         self._see(obs, follows=True)
         self.reward_types.add(type(reward).__name__)
-        with suppress(UsageError):  # the door refuses it
+        with suppress(UsageError):  # the adapter refuses it
             self.reward.add(np.array([finite_reward(reward)]))
         self.both_ends += bool(terminated) and bool(truncated)
 
     def _see(self, obs: Any, follows: bool) -> None:
-        with suppress(UsageError):  # the door refuses it
+        with suppress(UsageError):  # the adapter refuses it
             self._see_flat(self._observations.flatten(obs), follows)
 
     def _see_flat(self, flat: np.ndarray, follows: bool) -> None:
@@ -163,9 +163,9 @@ class Trail:
             self.actions.append(step.action)
             self.marks.append(_mark_of_step(Stepped(step.next_obs, step.reward, step.terminated, step.truncated)))
 
-    def first_difference(self, lanes: Lanes) -> int | None:
+    def first_difference(self, envs: EnvGroup) -> int | None:
         """Play it again; return the first step that went otherwise, 0 for the first observation, None for none."""
-        first, steps = lanes.play(0, self.seed, np.array(self.actions))
+        first, steps = envs.play(0, self.seed, np.array(self.actions))
         marks = [_mark(first), *map(_mark_of_step, steps)]
         pairs = enumerate(zip_longest(marks, self.marks))
         return next((step for step, (now, then) in pairs if now != then), None)
@@ -173,7 +173,7 @@ class Trail:
 
 @dataclass
 class RandomPlay:
-    """What came of random play; counts are of all lanes."""
+    """What came of random play; counts are of all environments."""
 
     steps: int = 0
     terminated: int = 0
@@ -187,13 +187,13 @@ class RandomPlay:
 
 
 def play_randomly(
-    lanes: Lanes, sights: Sights, seed: int, most_steps: int, episodes: int | None, most_seconds: float
+    envs: EnvGroup, sights: Sights, seed: int, most_steps: int, episodes: int | None, most_seconds: float
 ) -> RandomPlay:
     """Play until `most_steps` or `most_seconds` are over, or as many episodes; a failure of the environment ends it.
 
-    `sights` takes in what lanes without a `Hearing` environment give.
+    `sights` takes in what environments without a `Hearing` environment give.
     """
-    play, collector = RandomPlay(), Collector(lanes, seed)
+    play, collector = RandomPlay(), Collector(envs, seed)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         try:
@@ -216,9 +216,9 @@ def _play(
         episode_of_trail = collector.seeds[0] == play.trails[-1].seed
         transitions, finished, _ = collector.collect(None)
         for transition in transitions:
-            if not isinstance(collector.lanes, Doors):
-                sights.from_lane(transition)
-            if transition.lane == 0 and episode_of_trail:
+            if not isinstance(collector.envs, LocalEnvGroup):
+                sights.from_env(transition)
+            if transition.env_index == 0 and episode_of_trail:
                 play.trails[-1].follow(transition)
         play.steps += len(transitions)
         play.lengths += [episode.length for episode in finished]

@@ -12,7 +12,7 @@ import numpy as np
 
 from rucksac.agent import Agent
 from rucksac.environments.making import closed_at_last, make_one
-from rucksac.environments.opening import lanes_of
+from rucksac.environments.opening import env_group_of
 from rucksac.environments.reading import check_same
 from rucksac.errors import UsageError
 from rucksac.text import count
@@ -133,7 +133,7 @@ def _rendering(agent: Agent, env_id: str, mode: str) -> Iterator[gymnasium.Env]:
         )
     with closed_at_last(make_one(env_id, agent.config, render_mode=mode)) as env:
         try:
-            check_same(lanes_of(agent.config, env).spaces, agent.spaces)
+            check_same(env_group_of(agent.config, env).spaces, agent.spaces)
             env.reset(seed=0)
             env.render()
         except UsageError:

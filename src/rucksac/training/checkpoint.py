@@ -30,7 +30,8 @@ from rucksac.training.checkpoint_layout import (
     segments_of,
 )
 from rucksac.training.loop import LISTENERS
-from rucksac.training.parts import Progress, Training
+from rucksac.training.parts import Training
+from rucksac.training.progress import Progress
 from rucksac.training.replay_files import Segment
 from rucksac.training.wholeness import problem_of
 
@@ -42,7 +43,7 @@ class Checkpoints:
         self.run, self.keep = run, keep
         self._next = 1
         self._segments: list[Segment] = []
-        self._since: list[int] = []  # by lane, the first row that is in no segment
+        self._since: list[int] = []  # by environment, the first row that is in no segment
 
     def exist(self) -> bool:
         """Return whether there is any checkpoint, whole or not."""
@@ -62,8 +63,8 @@ class Checkpoints:
         building.mkdir()
         save_agent(training.agent, building, env_steps)
         actions = {
-            str(lane): np.array(each, np.float32).reshape(len(each), training.agent.spaces.action_size)
-            for lane, each in enumerate(training.collector.actions)
+            str(env_index): np.array(each, np.float32).reshape(len(each), training.agent.spaces.action_size)
+            for env_index, each in enumerate(training.collector.actions)
         }
         content = {
             "format": KIND,
@@ -162,22 +163,22 @@ class Checkpoints:
 
 
 def _reenact_all(training: Training) -> tuple[list[int], list[int]]:
-    """Play all open episodes again; return lanes that had none, and those where that could not be done exactly."""
+    """Play all open episodes again; return environments that had none, and those that did not repeat theirs exactly."""
     collector, replay, over, lost = training.collector, training.replay, [], []
-    for lane, length in enumerate(collector.lengths):
-        if length and not replay.in_episode[lane]:  # it ended, but the next one could not be begun
-            over.append(lane)
+    for env_index, length in enumerate(collector.lengths):
+        if length and not replay.in_episode[env_index]:  # it ended, but the next one could not be begun
+            over.append(env_index)
             continue
-        episode = segments.latest(replay, lane, length)
-        if not reenact(collector, lane, episode["obs"], episode["reward"]):
-            lost.append(lane)
+        episode = segments.latest(replay, env_index, length)
+        if not reenact(collector, env_index, episode["obs"], episode["reward"]):
+            lost.append(env_index)
     return over, lost
 
 
 def _put_actions(training: Training, actions: dict[str, np.ndarray]) -> None:
     collector = training.collector
-    for lane, length in enumerate(collector.lengths):
-        array = actions[str(lane)]
+    for env_index, length in enumerate(collector.lengths):
+        array = actions[str(env_index)]
         if array.dtype != np.float32 or (length and array.shape != (length, training.agent.spaces.action_size)):
             raise ValueError("the actions of an open episode have another shape or type")
-        collector.actions[lane] = list(array[:length])
+        collector.actions[env_index] = list(array[:length])

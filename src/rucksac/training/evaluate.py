@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from rucksac.agent import Agent
-from rucksac.environments.lanes import Began, Lanes, Lost
+from rucksac.environments.env_group import Began, EnvGroup, Lost
 from rucksac.environments.making import Env, EnvSource, closed_at_last, make
-from rucksac.environments.opening import lanes_of
+from rucksac.environments.opening import env_group_of
 from rucksac.environments.reading import check_same
 from rucksac.environments.transitions import Episode
 from rucksac.errors import UsageError
@@ -25,7 +25,7 @@ class EvaluationStopped(Exception):
 
 
 class Evaluation(NamedTuple):
-    """Episodes with the policy's mean action; the i-th starts from reset(seed=first_seed + i) if lanes take seeds."""
+    """Episodes with the policy's mean action; the i-th starts from reset(seed=first_seed + i) where seeds are taken."""
 
     episodes: list[Episode]
 
@@ -56,58 +56,58 @@ def evaluate(
     if not (isinstance(episodes, Integral) and isinstance(seed, Integral) and episodes >= 1 and seed >= 0):
         raise UsageError(f"episodes is {episodes} and seed is {seed}, but must be whole numbers from 1 and from 0")
     with nullcontext(env) if isinstance(env, Env) else closed_at_last(make(env, agent.config)) as own:
-        lanes = lanes_of(agent.config, own)
-        check_same(lanes.spaces, agent.spaces)
-        return evaluate_lanes(agent, lanes, int(episodes), int(seed), stop)
+        envs = env_group_of(agent.config, own)
+        check_same(envs.spaces, agent.spaces)
+        return evaluate_in(agent, envs, int(episodes), int(seed), stop)
 
 
-def evaluate_lanes(
+def evaluate_in(
     agent: Agent,
-    lanes: Lanes,
+    envs: EnvGroup,
     episodes: int,
     seed: int = 0,
     stop: threading.Event | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Evaluation:
-    """Evaluate in lanes; episode i runs in lane i modulo their number, so that short ones count no more than long.
+    """Evaluate in a group; episode i runs in environment i modulo E, so that short ones count no more than long.
 
     `say` is told of an episode that takes long.
     """
-    count = len(lanes)
-    number = list(range(count))  # of the episode under way in each lane; those past the last one do not count
+    count = len(envs)
+    number = list(range(count))  # of the episode under way in each environment; those past the last one do not count
     totals, lengths = [0.0] * count, [0] * count
     found: dict[int, Episode] = {}
-    first = lanes.reset({lane: seed + lane for lane in range(count)})
-    obs = np.stack([first[lane] for lane in range(count)])
+    first = envs.reset({env_index: seed + env_index for env_index in range(count)})
+    obs = np.stack([first[env_index] for env_index in range(count)])
     while len(found) < episodes:
         if stop and stop.is_set():
             raise EvaluationStopped
         again: dict[int, int] = {}
-        for lane, outcome in enumerate(lanes.step(agent.act(obs, deterministic=True))):
+        for env_index, outcome in enumerate(envs.step(agent.act(obs, deterministic=True))):
             if isinstance(outcome, Began):
-                obs[lane] = outcome.obs
+                obs[env_index] = outcome.obs
                 continue
             if isinstance(outcome, Lost):  # the episode is run again
-                totals[lane], lengths[lane], again[lane] = 0.0, 0, seed + number[lane]
+                totals[env_index], lengths[env_index], again[env_index] = 0.0, 0, seed + number[env_index]
                 continue
-            obs[lane] = outcome.next_obs
-            totals[lane] += outcome.reward
-            lengths[lane] += 1
+            obs[env_index] = outcome.next_obs
+            totals[env_index] += outcome.reward
+            lengths[env_index] += 1
             if outcome.terminated or outcome.truncated:
-                if number[lane] < episodes:
-                    started_from = seed + number[lane] if lanes.seeded else -1
-                    found[number[lane]] = Episode(started_from, totals[lane], lengths[lane])
-                number[lane] += count
-                totals[lane], lengths[lane] = 0.0, 0
-                again[lane] = seed + number[lane]
-            elif lengths[lane] == LONG_EPISODE:
+                if number[env_index] < episodes:
+                    started_from = seed + number[env_index] if envs.seeded else -1
+                    found[number[env_index]] = Episode(started_from, totals[env_index], lengths[env_index])
+                number[env_index] += count
+                totals[env_index], lengths[env_index] = 0.0, 0
+                again[env_index] = seed + number[env_index]
+            elif lengths[env_index] == LONG_EPISODE:
                 say(f"An evaluation waits for the end of an episode that has taken {LONG_EPISODE:,} steps so far.")
-            elif lengths[lane] == LONGEST_EPISODE:
+            elif lengths[env_index] == LONGEST_EPISODE:
                 raise UsageError(
                     f"an evaluation episode has not ended after {LONGEST_EPISODE:,} steps; build a time limit into the "
                     "environment, or train anew with one, such as --time-limit 1000"
                 )
         if again and len(found) < episodes:
-            for lane, begun in lanes.reset(again).items():
-                obs[lane] = begun
+            for env_index, begun in envs.reset(again).items():
+                obs[env_index] = begun
     return Evaluation([found[index] for index in range(episodes)])

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from rucksac.algorithm.update import Batch
 from rucksac.environments.transitions import Collected
 from rucksac.errors import TrainingStopped
-from rucksac.training.parts import Training, metrics_row
+from rucksac.training.parts import Training
+from rucksac.training.progress import metrics_row
 from rucksac.training.record import Recorder, episode_row
 from rucksac.training.stopping import StopRequest
 
@@ -36,8 +37,8 @@ def crossed(before: int, after: int, every: int) -> bool:
 
 def store(training: Training, collected: Collected) -> None:
     """Put what was collected into the replay memory."""
-    for lane in collected.lost:
-        training.replay.close_episode(lane)
+    for env_index in collected.lost:
+        training.replay.close_episode(env_index)
     for transition in collected.transitions:
         training.replay.add(**transition._asdict())
 
@@ -46,8 +47,8 @@ def normalise(training: Training, collected: Collected) -> None:
     """Let the normaliser, if there is one, learn from what was collected."""
     if normaliser := training.agent.normaliser:
         normaliser.running[collected.lost] = 0.0
-        for lane, obs, _, reward, _, terminated, truncated in collected.transitions:
-            normaliser.learn(lane, obs, reward, terminated or truncated)
+        for env_index, obs, _, reward, _, terminated, truncated in collected.transitions:
+            normaliser.learn(env_index, obs, reward, terminated or truncated)
 
 
 LISTENERS: tuple[Listener, ...] = (store, normalise)

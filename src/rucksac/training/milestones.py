@@ -1,10 +1,10 @@
 """What is done every so many steps of a run: evaluating the agent, saving everything."""
 
-from rucksac.environments.lanes import Lanes
+from rucksac.environments.env_group import EnvGroup
 from rucksac.errors import TrainingStopped
 from rucksac.training.agent_file import tensors_of
 from rucksac.training.checkpoint import Checkpoints
-from rucksac.training.evaluate import EvaluationStopped, evaluate_lanes
+from rucksac.training.evaluate import EvaluationStopped, evaluate_in
 from rucksac.training.parts import Training
 from rucksac.training.record import CsvRecorder, Recorder, episode_row
 from rucksac.training.report import Report
@@ -12,19 +12,19 @@ from rucksac.training.stopping import StopRequest
 
 
 class Milestones:
-    """Evaluates in lanes of its own; saves to `checkpoints` what belongs together with the rows written to `csv`."""
+    """Evaluates in `envs`; saves to `checkpoints` what belongs together with the rows written to `csv`."""
 
     def __init__(
         self,
         training: Training,
-        lanes: Lanes,
+        envs: EnvGroup,
         checkpoints: Checkpoints | None,
         csv: CsvRecorder | None,
         record: Recorder,
         report: Report,
         stop: StopRequest,
     ) -> None:
-        self._training, self._lanes, self._checkpoints, self._csv = training, lanes, checkpoints, csv
+        self._training, self._envs, self._checkpoints, self._csv = training, envs, checkpoints, csv
         self._record, self._report, self._stop = record, report, stop
         self.saved = True  # whether the last attempt to save went well
 
@@ -33,7 +33,7 @@ class Milestones:
         training, progress = self._training, self._training.progress
         episodes = training.agent.config.eval_episodes
         try:
-            evaluation = evaluate_lanes(training.agent, self._lanes, episodes, stop=self._stop, say=self._report.say)
+            evaluation = evaluate_in(training.agent, self._envs, episodes, stop=self._stop, say=self._report.say)
         except EvaluationStopped:
             return
         if evaluation.summary.mean > progress.best:

@@ -1,22 +1,18 @@
 """All that changes while a run goes. Each part names in its `STATE` what of it a checkpoint must hold."""
 
-import math
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from rucksac.agent import Agent
-from rucksac.environments.lanes import Lanes
-from rucksac.environments.rollout import Collector
+from rucksac.environments.collector import Collector
+from rucksac.environments.env_group import EnvGroup
 from rucksac.environments.spaces import Spaces
-from rucksac.environments.transitions import Episode
 from rucksac.experience.columns import Column
 from rucksac.experience.replay import Replay
 from rucksac.experience.sampling import Sampler, UniformPick, one_step
 from rucksac.learner import Learner
 from rucksac.streams import Stream, generator
-from rucksac.training.record import Row, metrics_columns
+from rucksac.training.progress import Progress
 
 
 def columns_of(spaces: Spaces) -> tuple[Column, ...]:
@@ -26,51 +22,6 @@ def columns_of(spaces: Spaces) -> tuple[Column, ...]:
         Column("action", (spaces.action_size,)),
         Column("reward"),
     )
-
-
-@dataclass
-class Progress:
-    """How far a run is. Clocks count environment steps, `owed` gradient steps.
-
-    `sums` of metrics, each over `counts` gradient steps, are since the last row of them. `best` is the best mean return
-    of an evaluation, `evaluation` the latest one, which evaluations.csv keeps; `seconds` has the wall time of each
-    phase.
-    """
-
-    STATE = ("env_steps", "episodes", "owed", "sums", "counts", "logged", "evaluated", "saved", "best", "seconds")
-    env_steps: int = 0
-    episodes: int = 0
-    owed: float = 0.0
-    sums: dict[str, float] = field(default_factory=dict)
-    counts: dict[str, float] = field(default_factory=dict)
-    logged: int = 0
-    evaluated: int = 0
-    saved: int = 0
-    best: float = -sys.float_info.max
-    seconds: dict[str, float] = field(default_factory=dict)
-    evaluation: list[Episode] = field(default_factory=list)
-
-    def add(self, metrics: dict[str, float]) -> None:
-        """Take in the metrics of a gradient step; one that leaves the policy alone has none of the policy's."""
-        for name, value in metrics.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-            self.counts[name] = self.counts.get(name, 0.0) + 1.0
-
-    def mean(self, metric: str) -> float:
-        """Return a metric's mean since the last row; NaN where no gradient step had it."""
-        return self.sums[metric] / self.counts[metric] if metric in self.sums else math.nan
-
-
-def metrics_row(progress: Progress, grad_steps: int, metrics: Sequence[str]) -> Row:
-    """Return the row of metrics of the stretch of training since the last one."""
-    values = (
-        progress.env_steps,
-        grad_steps,
-        progress.episodes,
-        *map(progress.mean, metrics),
-        round(sum(progress.seconds.values()), 3),
-    )
-    return dict(zip(metrics_columns(metrics), values, strict=True))
 
 
 @dataclass
@@ -96,15 +47,15 @@ class Training:
         }
 
 
-def prepare(agent: Agent, lanes: Lanes, progress: Progress) -> Training:
+def prepare(agent: Agent, envs: EnvGroup, progress: Progress) -> Training:
     """Return all parts of a run before its first step; no episode has begun."""
     config = agent.config
-    replay = Replay(config.buffer_size, len(lanes), columns_of(agent.spaces))
+    replay = Replay(config.buffer_size, len(envs), columns_of(agent.spaces))
     pick = UniformPick(replay, generator(config.seed, Stream.SAMPLING))
     return Training(
         agent=agent,
         learner=Learner(agent),
-        collector=Collector(lanes, config.seed),
+        collector=Collector(envs, config.seed),
         replay=replay,
         sampler=Sampler(replay, pick, one_step(config.gamma), config.batch_size),
         progress=progress,

@@ -1,6 +1,6 @@
 """The replay memory in files that are written once: segments, each with the rows that were new at a checkpoint.
 
-In a segment the array `2.1500.reward` has the rewards of lane 2 from its row 1500 on.
+In a segment the array `2.1500.reward` has the rewards of environment 2 from its row 1500 on.
 """
 
 import re
@@ -20,7 +20,7 @@ LARGEST_SEGMENT = 4 * segments.LARGEST_PIECE
 
 
 class Segment(NamedTuple):
-    """One file of replay memory; `last` has the last row of each lane in it."""
+    """One file of replay memory; `last` has the last row of each environment in it."""
 
     file: str
     sha256: str
@@ -28,7 +28,7 @@ class Segment(NamedTuple):
 
 
 def write(folder: Path, name: str, replay: Replay, since: list[int]) -> list[Segment]:
-    """Write all rows from `since` on, by lane, or all there are; return the segments, called NAME-0 and so on."""
+    """Write all rows from `since` on, by environment, or all there are; return the segments, NAME-0 and so on."""
     written: list[Segment] = []
     pending: dict[str, np.ndarray] = {}
     last: dict[str, int] = {}
@@ -39,10 +39,10 @@ def write(folder: Path, name: str, replay: Replay, since: list[int]) -> list[Seg
         pending.clear()
         last.clear()
 
-    for lane in range(replay.lanes):
-        for first, piece in segments.cut(replay, lane, since[lane] if since else 0):
-            pending.update({f"{lane}.{first}.{column}": array for column, array in piece.items()})
-            last[str(lane)] = first + segments.rows_in(piece) - 1
+    for env_index in range(replay.envs):
+        for first, piece in segments.cut(replay, env_index, since[env_index] if since else 0):
+            pending.update({f"{env_index}.{first}.{column}": array for column, array in piece.items()})
+            last[str(env_index)] = first + segments.rows_in(piece) - 1
             if sum(array.nbytes for array in pending.values()) >= segments.LARGEST_PIECE:
                 flush()
     if pending:
@@ -53,7 +53,7 @@ def write(folder: Path, name: str, replay: Replay, since: list[int]) -> list[Seg
 
 def is_live(segment: Segment, replay: Replay) -> bool:
     """Return whether the replay memory still holds any of its rows."""
-    return any(row > replay.written[int(lane)] - replay.rows_per_lane for lane, row in segment.last.items())
+    return any(row > replay.written[int(env_index)] - replay.rows_per_env for env_index, row in segment.last.items())
 
 
 def read(folder: Path, live: Iterable[Segment], replay: Replay) -> None:
@@ -75,5 +75,5 @@ def _paste(replay: Replay, arrays: dict[str, np.ndarray]) -> None:
         if match is None:
             raise ValueError("a segment of the replay memory names its rows otherwise")
         pieces.setdefault((int(match[1]), int(match[2])), {})[match[3]] = array
-    for (lane, first), piece in pieces.items():
-        segments.paste(replay, lane, first, piece)
+    for (env_index, first), piece in pieces.items():
+        segments.paste(replay, env_index, first, piece)

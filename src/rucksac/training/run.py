@@ -13,9 +13,9 @@ from rucksac.agent import Agent
 from rucksac.building import build, compile_steps
 from rucksac.compilation import computing
 from rucksac.device import chosen
-from rucksac.environments.lanes import Lanes
+from rucksac.environments.env_group import EnvGroup
 from rucksac.environments.making import name_of
-from rucksac.environments.opening import open_lanes
+from rucksac.environments.opening import open_envs
 from rucksac.errors import UsageError
 from rucksac.resources import available_threads
 from rucksac.text import count, size
@@ -28,8 +28,9 @@ from rucksac.training.folder import STARTED_FROM, RunFolder
 from rucksac.training.loop import Loop, Stopwatch
 from rucksac.training.milestones import Milestones
 from rucksac.training.needs import replay_bytes, require_memory, threads_for
-from rucksac.training.parts import Progress, Training, prepare
+from rucksac.training.parts import Training, prepare
 from rucksac.training.plan import Plan
+from rucksac.training.progress import Progress
 from rucksac.training.record import CsvRecorder, Recorder, evaluation_at, harmless, to_all
 from rucksac.training.report import Report
 from rucksac.training.starting import begin_from
@@ -61,7 +62,7 @@ class Run:
         lap = Stopwatch(progress.seconds).lap
         with ExitStack() as cleanup:
             stop = cleanup.enter_context(stop_on_signals())
-            training, evaluation_lanes = self._make(progress, cleanup)
+            training, evaluation_envs = self._make(progress, cleanup)
             folder = self._folder(resuming, progress, cleanup)
             checkpoints = Checkpoints(self.path, self.config.keep) if self.path else None
             kept, notes = self._begin(training, checkpoints)
@@ -79,7 +80,7 @@ class Run:
                 self.report.say(f"The gradient step runs uncompiled, slower: {why_not}.")
             lap("compile")
             stop.graceful = True
-            milestones = Milestones(training, evaluation_lanes, checkpoints, csv, record, self.report, stop)
+            milestones = Milestones(training, evaluation_envs, checkpoints, csv, record, self.report, stop)
             self._train(training, milestones, record, stop, lap)
         summary = {**_summary(training, stop), "saved": milestones.saved}
         if folder:
@@ -87,13 +88,13 @@ class Run:
                 folder.write_summary(summary)
         return Result(training.agent, summary, stop)
 
-    def _make(self, progress: Progress, cleanup: ExitStack) -> tuple[Training, Lanes]:
-        """Return the parts of the run, without an episode begun, and other lanes to evaluate in."""
-        lanes, evaluation_lanes = open_lanes(self.plan.env, self.config, cleanup, self.report.warn)
+    def _make(self, progress: Progress, cleanup: ExitStack) -> tuple[Training, EnvGroup]:
+        """Return the parts of the run, without an episode begun, and other environments to evaluate in."""
+        envs, evaluation_envs = open_envs(self.plan.env, self.config, cleanup, self.report.warn)
         cleanup.enter_context(computing(self.threads))
-        agent = build(self.config, lanes.spaces, self.plan.policy, self.plan.critic, chosen(self.config.device))
-        require_memory(self.config, lanes.spaces)
-        return prepare(agent, lanes, progress), evaluation_lanes
+        agent = build(self.config, envs.spaces, self.plan.policy, self.plan.critic, chosen(self.config.device))
+        require_memory(self.config, envs.spaces)
+        return prepare(agent, envs, progress), evaluation_envs
 
     def _folder(self, resuming: bool, progress: Progress, cleanup: ExitStack) -> RunFolder | None:
         """Open or make the folder and keep others out; a start that comes to nothing leaves none."""

@@ -14,29 +14,29 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 
 from rucksac.building import build
 from rucksac.config import Config
+from rucksac.environments.collector import Collector
 from rucksac.environments.making import make
-from rucksac.environments.opening import lanes_of, open_lanes
-from rucksac.environments.rollout import Collector
+from rucksac.environments.opening import env_group_of, open_envs
 from rucksac.errors import EnvironmentFailed, UsageError
-from rucksac.training.evaluate import evaluate_lanes
+from rucksac.training.evaluate import evaluate_in
 from tests.worlds import Counter, Failing, OnlyInWorkers, OutOfStep, Random, World
 
 
-def an_agent(lanes, **settings):
-    return build(Config(hidden=(8,), **settings), lanes.spaces)
+def an_agent(group, **settings):
+    return build(Config(hidden=(8,), **settings), group.spaces)
 
 
 def opened(source, cleanup, say=lambda text: None, **settings):
-    return open_lanes(source, Config(**settings), cleanup, say)[0]
+    return open_envs(source, Config(**settings), cleanup, say)[0]
 
 
-def play(lanes, steps, seed=1):
-    """Return the transitions, episodes and lost lanes of so many steps with actions of their own."""
-    collector, generator = Collector(lanes, seed), np.random.default_rng(0)
+def play(envs, steps, seed=1):
+    """Return the transitions, episodes and lost environments of so many steps with actions of their own."""
+    collector, generator = Collector(envs, seed), np.random.default_rng(0)
     collector.begin_episodes()
     transitions, episodes, lost = [], [], []
     for _ in range(steps):
-        actions = generator.uniform(-1, 1, (len(lanes), lanes.spaces.action_size)).astype(np.float32)
+        actions = generator.uniform(-1, 1, (len(envs), envs.spaces.action_size)).astype(np.float32)
         for found, new in zip((transitions, episodes, lost), collector.step(actions), strict=True):
             found += new
         collector.begin_episodes()
@@ -47,11 +47,11 @@ def test_a_vector_env_that_takes_a_single_seed_gets_one():
     def seen():
         with contextlib.closing(gymnasium.make_vec("CartPole-v1", 3, vectorization_mode="vector_entry_point")) as envs:
             assert not isinstance(envs.unwrapped, SyncVectorEnv)
-            lanes = lanes_of(Config(), envs)
-            return [transition.next_obs.tolist() for transition in play(lanes, 30)[0]], lanes.seeded
+            group = env_group_of(Config(), envs)
+            return [transition.next_obs.tolist() for transition in play(group, 30)[0]], group.seeded
 
     assert seen() == seen()
-    assert seen()[1] is False  # no lane starts from a seed of its own
+    assert seen()[1] is False  # no environment starts from a seed of its own
 
 
 @pytest.mark.parametrize("kind", [SyncVectorEnv, AsyncVectorEnv])
@@ -60,9 +60,9 @@ def test_a_vector_env_gives_true_transitions_in_every_autoreset_mode(kind, mode)
     steps = 21
     envs = kind([Counter, OutOfStep, Counter], autoreset_mode=mode)
     with contextlib.closing(envs):
-        transitions, episodes, _ = play(lanes_of(Config(), envs), steps)
-    for lane in range(3):
-        own = [t for t in transitions if t.lane == lane]
+        transitions, episodes, _ = play(env_group_of(Config(), envs), steps)
+    for env_index in range(3):
+        own = [t for t in transitions if t.env_index == env_index]
         for t in own:
             episode, step = divmod(t.next_obs[0], 100)
             assert t.next_obs[0] == t.obs[0] + 1  # never from one episode into the next, never a reset's observation
@@ -79,7 +79,7 @@ def test_a_vector_env_that_does_not_say_how_it_resets_is_refused():
     envs = SyncVectorEnv([Counter])
     del envs.metadata["autoreset_mode"]
     with pytest.raises(UsageError, match="set metadata"):
-        lanes_of(Config(), envs)
+        env_group_of(Config(), envs)
 
 
 @pytest.mark.parametrize("mode", AutoresetMode)
@@ -92,11 +92,11 @@ def test_evaluation_counts_short_episodes_no_more_than_long_ones(mode):
             self.steps += 1
             return self.seen(), 1.0, self.steps == self.length, False, {}
 
-    envs = SyncVectorEnv([lambda: OfLength(2), lambda: OfLength(11)], autoreset_mode=mode)
-    lanes = lanes_of(Config(), envs)
-    agent = an_agent(lanes, envs=2)
+    two = SyncVectorEnv([lambda: OfLength(2), lambda: OfLength(11)], autoreset_mode=mode)
+    envs = env_group_of(Config(), two)
+    agent = an_agent(envs, envs=2)
     for _ in range(3):  # each evaluation begins with whole episodes, whatever the one before left under way
-        evaluation = evaluate_lanes(agent, lanes, episodes=5, seed=7)
+        evaluation = evaluate_in(agent, envs, episodes=5, seed=7)
         assert evaluation.returns.tolist() == [2, 11, 2, 11, 2]
         known = mode is AutoresetMode.DISABLED  # elsewhere later episodes begin from seeds that nobody tells
         assert [each.seed for each in evaluation.episodes] == ([7, 8, 9, 10, 11] if known else [-1] * 5)
@@ -117,7 +117,7 @@ WRONG_STEPS = {
         lambda obs, reward, *rest: (obs, {"a": 1.0, "b": 2.0}, *rest),
         "gave reward for {'a': 1.0, 'b'",
     ),
-    "ends by lane": (
+    "ends by environment": (
         lambda obs, reward, end, *rest: (obs, reward, {0: False, 1: False}, *rest),
         "gave terminated for {0",
     ),
@@ -140,7 +140,7 @@ def test_a_vector_env_that_answers_wrongly_is_refused_in_one_sentence(wrong):
 
     envs = Wrong(SyncVectorEnv([Counter, Counter], autoreset_mode=AutoresetMode.SAME_STEP))
     with pytest.raises(UsageError, match=re.escape(says)) as caught:
-        play(lanes_of(Config(), envs), 5)
+        play(env_group_of(Config(), envs), 5)
     assert "\n" not in str(caught.value)
 
 
@@ -149,7 +149,7 @@ def test_a_vector_env_that_does_not_say_what_it_is_is_refused(name, value):
     envs = SyncVectorEnv([Counter, Counter])
     setattr(envs, name, value)
     with pytest.raises(UsageError, match="the VectorEnv does not say how"):
-        lanes_of(Config(), envs)
+        env_group_of(Config(), envs)
 
 
 def test_workers_give_what_one_process_gives_whatever_their_number():
@@ -164,10 +164,10 @@ def test_workers_give_what_one_process_gives_whatever_their_number():
 
 def test_workers_play_an_open_episode_again():
     with contextlib.ExitStack() as cleanup:
-        lanes = opened(Random, cleanup, envs=2, workers=1)
+        envs = opened(Random, cleanup, envs=2, workers=1)
         actions = np.ones((4, 1), np.float32)
-        first, steps = lanes.play(1, 5, actions)
-        again, same = lanes.play(0, 5, actions)
+        first, steps = envs.play(1, 5, actions)
+        again, same = envs.play(0, 5, actions)
     assert np.array_equal(first, again)
     assert repr(steps) == repr(same)
 
@@ -178,8 +178,8 @@ def test_an_environment_that_fails_in_a_worker_is_made_anew_and_the_rest_goes_on
     said = []
     settings = {"env_args": {"where": where, "how": how, "once": str(tmp_path / "failed")}, "env_timeout": 2.0}
     with contextlib.ExitStack() as cleanup:
-        lanes = opened(OnlyInWorkers(Failing), cleanup, said.append, envs=2, workers=1, restarts=1, **settings)
-        transitions, episodes, lost = play(lanes, 12)
+        envs = opened(OnlyInWorkers(Failing), cleanup, said.append, envs=2, workers=1, restarts=1, **settings)
+        transitions, episodes, lost = play(envs, 12)
     assert (tmp_path / "failed").exists()
     assert len(said) == 1
     assert {"raises": "at rest", "dies": "exit code 7", "hangs": "no answer for 2 seconds"}[how] in said[0]
@@ -209,8 +209,8 @@ def test_a_dead_worker_takes_only_its_own_lanes_with_it(tmp_path):
     once = str(tmp_path / "failed")
     with contextlib.ExitStack() as cleanup:
         source = OnlyInWorkers(Failing)
-        lanes = opened(source, cleanup, envs=4, workers=2, env_args={"where": "step", "how": "dies", "once": once})
-        _, _, lost = play(lanes, 6)
+        envs = opened(source, cleanup, envs=4, workers=2, env_args={"where": "step", "how": "dies", "once": once})
+        _, _, lost = play(envs, 6)
     assert lost in ([0, 1], [2, 3])
 
 
@@ -243,8 +243,8 @@ def test_an_episode_of_an_evaluation_that_is_lost_is_run_again(tmp_path):
     arguments = {"where": "step", "how": "dies", "once": str(tmp_path / "failed")}
     settings = Config(workers=1, env_args=arguments)
     with contextlib.ExitStack() as cleanup:
-        _, judging = open_lanes(OnlyInWorkers(Failing), settings, cleanup, lambda text: None)
-        evaluation = evaluate_lanes(an_agent(judging), judging, episodes=2)
+        _, evaluation_envs = open_envs(OnlyInWorkers(Failing), settings, cleanup, lambda text: None)
+        evaluation = evaluate_in(an_agent(evaluation_envs), evaluation_envs, episodes=2)
     assert (tmp_path / "failed").exists()
     assert [episode.length for episode in evaluation.episodes] == [5, 5]
     assert [episode.seed for episode in evaluation.episodes] == [0, 1]
@@ -260,8 +260,8 @@ class Threads(World):
 def test_a_worker_runs_on_one_thread_and_this_process_keeps_its_own():
     before = os.environ.get("OMP_NUM_THREADS")
     with contextlib.ExitStack() as cleanup:
-        lanes = opened(Threads, cleanup, envs=2, workers=2)
-        assert [float(obs[0]) for obs in lanes.reset({0: 0, 1: 1}).values()] == [1.0, 1.0]
+        envs = opened(Threads, cleanup, envs=2, workers=2)
+        assert [float(obs[0]) for obs in envs.reset({0: 0, 1: 1}).values()] == [1.0, 1.0]
     assert os.environ.get("OMP_NUM_THREADS") == before
 
 
@@ -289,8 +289,8 @@ class WithChild(World):
 
 def test_what_an_environment_started_ends_with_its_worker():
     with contextlib.ExitStack() as cleanup:
-        lanes = opened(OnlyInWorkers(WithChild), cleanup, envs=1, workers=1)
-        child = int(lanes.reset({0: 0})[0][0])
+        envs = opened(OnlyInWorkers(WithChild), cleanup, envs=1, workers=1)
+        child = int(envs.reset({0: 0})[0][0])
         os.kill(child, 0)
     with pytest.raises(ProcessLookupError):
         for _ in range(100):  # until the system has buried it
@@ -303,7 +303,7 @@ import contextlib, os, signal, sys
 import numpy as np
 from rucksac.building import build
 from rucksac.config import Config
-from rucksac.environments.opening import open_lanes
+from rucksac.environments.opening import open_envs
 from tests.worlds import Forever
 
 class Stuck(Forever):
@@ -312,9 +312,9 @@ class Stuck(Forever):
         open(sys.argv[1], "w").write(str(os.getpid()))
         time.sleep(600)
 
-lanes, _ = open_lanes(Stuck, Config(workers=1), contextlib.ExitStack(), print)
-lanes.reset({0: 0})
-lanes.step(np.zeros((1, 1), np.float32))
+envs, _ = open_envs(Stuck, Config(workers=1), contextlib.ExitStack(), print)
+envs.reset({0: 0})
+envs.step(np.zeros((1, 1), np.float32))
 """
 
 

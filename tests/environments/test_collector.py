@@ -3,37 +3,37 @@ import numpy as np
 import pytest
 
 from rucksac.config import Config
+from rucksac.environments.collector import Collector
 from rucksac.environments.making import make
-from rucksac.environments.opening import lanes_of
-from rucksac.environments.rollout import Collector
+from rucksac.environments.opening import env_group_of
 from rucksac.errors import UsageError
 from tests.worlds import Counter, Faulty, Once, World
 
 
 def collector_of(*envs, seed=0):
-    collector = Collector(lanes_of(Config(), *envs), seed)
+    collector = Collector(env_group_of(Config(), *envs), seed)
     collector.begin_episodes()
     return collector
 
 
-@pytest.mark.parametrize("lanes", [1, 3])
-def test_transitions_never_join_two_episodes_and_returns_are_counted(lanes):
-    collector = collector_of(*(Counter() for _ in range(lanes)))
+@pytest.mark.parametrize("envs", [1, 3])
+def test_transitions_never_join_two_episodes_and_returns_are_counted(envs):
+    collector = collector_of(*(Counter() for _ in range(envs)))
     transitions, episodes = [], []
     for _ in range(21):  # three rounds of an episode of 3 and one of 4
-        new, finished, _ = collector.step(np.zeros((lanes, 1), np.float32))
+        new, finished, _ = collector.step(np.zeros((envs, 1), np.float32))
         collector.begin_episodes()
         transitions += new
         episodes += finished
-    for lane in range(lanes):
-        own = [t for t in transitions if t.lane == lane]
+    for env_index in range(envs):
+        own = [t for t in transitions if t.env_index == env_index]
         assert len(own) == 21
         for t in own:
             assert t.next_obs[0] == t.obs[0] + 1
             episode, step = divmod(t.next_obs[0], 100)
             assert t.terminated == (episode % 2 == 0 and step == 3)
             assert t.truncated == (episode % 2 == 1 and step == 4)
-    assert sorted((e.length, e.total_return) for e in episodes) == [(3, 6.0)] * 3 * lanes + [(4, 10.0)] * 3 * lanes
+    assert sorted((e.length, e.total_return) for e in episodes) == [(3, 6.0)] * 3 * envs + [(4, 10.0)] * 3 * envs
 
 
 def test_termination_wins_over_truncation():
