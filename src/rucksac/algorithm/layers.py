@@ -7,7 +7,7 @@ the state of learning like any parameter.
 import torch
 from torch import Tensor, nn
 
-LAYER_NORM_EPSILON = 1e-6
+LAYER_NORM_EPSILON = 1e-5
 RENORM_EPSILON, RENORM_MOMENTUM, RENORM_WARMUP = 1e-3, 0.99, 100_000
 LARGEST_SCALE, LARGEST_SHIFT = 3.0, 5.0
 
