@@ -83,6 +83,7 @@ def build(
             joint=judges_jointly(config),
             count=config.critics,
             subset=config.target_critics,
+            stacked=isinstance(critic, MLP | PairMLP),
         ),
         optimisers={name: _optimiser(config, name) for name in [*described, "temperature"]},
         target_entropy=_target_entropy(config, *improvement.entropies(action_size)),

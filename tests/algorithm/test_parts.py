@@ -133,7 +133,7 @@ def test_every_pair_of_parts_trains_for_three_steps_or_is_refused_with_a_sentenc
         *({}, TD3, {"value_network": True}, {"critics": 3, "hidden": (8, 8, 8)}),
         *({"critic_norm": "layer", "dropout": 0.1, "critic_hidden": (9,)}, {"critic_norm": "batch"}),
         {"critic_norm": "batch", "policy_norm": "batch", "target_network": False, "policy_delay": 3},
-        {"returns": "quantiles", "critics": 3},
+        *({"returns": "quantiles", "critics": 3}, {"critics": 4, "target_critics": 2, "critic_norm": "layer"}),
     ],
 )
 def test_products_in_a_step_are_those_that_its_parts_need_and_the_cost_says(settings, discrete):

@@ -71,8 +71,11 @@ def multiply_adds(config: Config, obs_size: int, action_size: int, discrete: boo
     """Return the multiply-adds per environment step: one action, and the gradient steps that it owes."""
     used = architectures(config, obs_size, action_size, discrete)
     policy, critic, state_value = used["policy"], used["critic"], used.get("state_value")
-    # what is to come, then the critics towards it
-    evaluation = policy.weights + (2 * critic.training if judges_jointly(config) else critic.weights + critic.training)
+    if judges_jointly(config):
+        evaluation = policy.weights + 2 * critic.training
+    else:  # what is to come, then the critics towards it
+        asked = critic.weights * (config.target_critics or config.critics) // config.critics
+        evaluation = policy.weights + asked + critic.training
     if state_value:
         evaluation += state_value.weights + state_value.training
     judging = critic.weights if discrete else 2 * critic.weights  # the gradient passes through the actions alone

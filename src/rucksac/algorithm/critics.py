@@ -120,12 +120,20 @@ class Critic:
     joint: bool = False
     count: int = 2
     subset: int | None = None  # how many critics, drawn anew for each step, answer for the target (arXiv 2101.05982)
+    stacked: bool = False  # whether the network's weights are N of each along the first dimension
 
     def of_candidates(self, weights: Weights, obs: Tensor, candidates: Candidates) -> Tensor:
         """Return the answers (N, B, K, ...) for a policy's candidates."""
         if candidates.action is None:
             return call(self.network, weights, obs)
         return call(self.network, weights, obs, candidates.action).unsqueeze(2)
+
+    def of_some(self, weights: Weights, obs: Tensor, candidates: Candidates, chosen: Tensor) -> Tensor:
+        """Return what `of_candidates` does from the critics of these numbers; stacked ones are the only ones asked."""
+        if not self.stacked:
+            return self.of_candidates(weights, obs, candidates)[chosen]
+        some = {name: each[chosen] if each.dim() > 1 else each for name, each in weights.items()}
+        return self.of_candidates(some, obs, candidates)
 
     def of_taken(self, weights: Weights, obs: Tensor, action: Tensor) -> Tensor:
         """Return the answers (N, B, ...) for the actions taken, (B, A), as they are learned."""

@@ -175,13 +175,17 @@ class SAC:
 
             def jointly(weights: Weights) -> tuple[Tensor, Tensor]:
                 answers, to_come = critic.of_both(weights, batch.obs, batch.action, batch.next_obs, candidates)
-                return answers, self._backup(to_come.detach(), candidates, state, batch, draws)
+                return answers, self._backup(to_come.detach(), candidates, state, batch)
 
             return state, jointly
         else:
             candidates = self._candidates_to_come(state, batch.next_obs, draws)
-            answers = critic.of_candidates(state.slow("critic"), batch.next_obs, candidates)
-            target = self._backup(answers, candidates, state, batch, draws)
+            weights = state.slow("critic")
+            if critic.subset:
+                answers = critic.of_some(weights, batch.next_obs, candidates, draws["subset"])
+            else:
+                answers = critic.of_candidates(weights, batch.next_obs, candidates)
+            target = self._backup(answers, candidates, state, batch)
         return state, lambda weights: (critic.of_taken(weights, batch.obs, batch.action), target)
 
     def _target_by_state_value(
@@ -205,12 +209,9 @@ class SAC:
         """Return what the policy would do in these states, (B, O)."""
         return self.evaluation.candidates(call(self.policy, state.slow("policy"), obs), draws["evaluation"])
 
-    def _backup(self, answers: Tensor, candidates: Candidates, state: State, batch: Batch, draws: Draws) -> Tensor:
+    def _backup(self, answers: Tensor, candidates: Candidates, state: State, batch: Batch) -> Tensor:
         """Return what the critics learn from answers (N, B, K, ...) for the candidates in the next states."""
-        critic = self.critic
-        if critic.subset:
-            answers = answers[draws["subset"]]
-        bonus = self._bonus(state)
+        critic, bonus = self.critic, self._bonus(state)
         return critic.returns.target(answers, candidates, bonus, batch.reward, batch.discount, critic.for_target)
 
     def _bonus(self, state: State) -> Tensor:
