@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint type layers format bench docs clean
+.PHONY: demo test test-long lint type layers format bench docs clean
 
 demo: .venv/ready  ## train Pendulum-v1 and show the result
 	rm -rf demo
@@ -13,6 +13,9 @@ demo: .venv/ready  ## train Pendulum-v1 and show the result
 
 test: .venv/ready  ## everything that must hold
 	$(BIN)/python -m pytest
+
+test-long: .venv/ready  ## what takes longer: kills, damaged files, the wheel, other people's collections
+	$(BIN)/python -m pytest -m long
 
 lint: .venv/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -7,9 +7,12 @@ import venv
 import zipfile
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.long
 def test_the_wheel_works_in_a_clean_environment(tmp_path):
     def run(*words):
         done = subprocess.run(list(map(str, words)), cwd=tmp_path, capture_output=True, text=True, check=False)

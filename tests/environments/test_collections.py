@@ -29,6 +29,7 @@ def python(pytestconfig):
     return made
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "obs_size", "action_size"),
     [

@@ -311,6 +311,14 @@ def test_resume_refuses_fewer_steps_than_are_done(run):
     assert RunFolder.open(run).read_config()["settings"]["steps"] == 60
 
 
+@pytest.mark.long
+def test_folders_damaged_at_random_are_refused_or_whole():
+    fuzz = Path(__file__).parents[2] / "benchmarks/fuzz.py"
+    done = subprocess.run([sys.executable, fuzz, "--cases", "3000"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("3000 cases, ")
+
+
 def test_what_is_not_a_folder_is_no_checkpoint(run):
     shutil.rmtree(newest(run))
     (run / "checkpoints/000003-step-60").write_text("x")
