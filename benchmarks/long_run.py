@@ -14,6 +14,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from rucksac import Event
 from rucksac.config import Config
 from rucksac.training.plan import Plan
 from rucksac.training.train import train_run
@@ -27,11 +28,11 @@ class Meter:
     def __init__(self) -> None:
         self.rows: list[dict] = []
 
-    def record(self, kind: str, rows: list) -> None:
-        if kind == "metrics":
+    def __call__(self, event: Event) -> None:
+        if event.kind == "metrics":
             resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
             noted = {"resident_mib": round(resident, 1), "open_files": len(os.listdir("/proc/self/fd"))}
-            self.rows.append({"env_steps": rows[-1]["env_steps"], **noted})
+            self.rows.append({"env_steps": event.env_steps, **noted})
 
 
 def main() -> None:
@@ -45,7 +46,7 @@ def main() -> None:
     )  # fmt: skip
     meter = Meter()
     with tempfile.TemporaryDirectory() as folder:
-        train_run(Plan("Pendulum-v1", config, "sac", recorders=(meter.record,)), Path(folder) / "run", None)
+        train_run(Plan("Pendulum-v1", config, "sac", callbacks=(meter,)), Path(folder) / "run", None)
     with (RESULTS / "long_run.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, meter.rows[0], lineterminator="\n")
         writer.writeheader()

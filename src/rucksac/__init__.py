@@ -10,16 +10,19 @@ if TYPE_CHECKING:
     from rucksac.agent import Agent
     from rucksac.config import Config
     from rucksac.errors import TrainingStopped, UsageError
+    from rucksac.training.callbacks import STOP, Event
     from rucksac.training.evaluate import evaluate
     from rucksac.training.loading import load_agent as load
     from rucksac.training.train import resume, train
 
 __version__ = "0.1.0"
-__all__ = ["Agent", "Config", "TrainingStopped", "UsageError", "evaluate", "load", "resume", "train"]
+__all__ = ["STOP", "Agent", "Config", "Event", "TrainingStopped", "UsageError", "evaluate", "load", "resume", "train"]
 
 _HOMES = {
+    "STOP": ("rucksac.training.callbacks", "STOP"),
     "Agent": ("rucksac.agent", "Agent"),
     "Config": ("rucksac.config", "Config"),
+    "Event": ("rucksac.training.callbacks", "Event"),
     "TrainingStopped": ("rucksac.errors", "TrainingStopped"),
     "UsageError": ("rucksac.errors", "UsageError"),
     "evaluate": ("rucksac.training.evaluate", "evaluate"),

@@ -128,9 +128,9 @@ class Watch(TakesEnvArgs):
 
     def run(self) -> int:
         """Watch."""
-        from rucksac.tools.display import has_display
-        from rucksac.tools.watch import show, write_video
+        from rucksac.training.display import has_display
         from rucksac.training.loading import load_agent
+        from rucksac.training.watch import show, write_video
 
         def say(text: str) -> None:
             print(text, file=sys.stderr, flush=True)

@@ -40,6 +40,10 @@ class Train(Command):
     """Folder to write to; runs/ENV-RECIPE-seedN if not given."""
     seeds: str | None = None
     """Several seeds, such as 1-10 or 1,3,5-7: a process and a folder for each, as many at once as processors allow."""
+    track: tuple[str, ...] = ()
+    """Trackers to log to beside the CSV files: tensorboard, wandb, mlflow, trackio; each is an extra of rucksac."""
+    video_every: int = 0
+    """Film one episode of every so many evaluations, for the run's folder and its trackers; 0 films nothing."""
     quiet: bool = False
     """Print nothing but errors."""
     json: bool = False
@@ -60,6 +64,7 @@ class Train(Command):
         from rucksac.training.console import Console
         from rucksac.training.folder import next_free
         from rucksac.training.plan import Plan, beginning
+        from rucksac.training.tracking import checked
         from rucksac.training.train import train_run
 
         _, recipe, origin = beginning(self.recipe, self.start_from)
@@ -67,18 +72,24 @@ class Train(Command):
         if self.seeds is not None:
             return self._run_seeds(self.seeds, f"{name}-seeds{self.seeds.replace(',', '-')}", recipe, origin)
         folder = self.run_folder or next_free(Path("runs") / f"{name}-seed{self.settings.seed}")
+        trackers = checked(self.track, self.video_every, folder)
+        plan = Plan(self.env, self.settings, recipe, None, None, None, origin, (), *trackers)
         console = None if self.quiet else Console(self.settings.steps)
         with aside(self.json):
-            result = train_run(Plan(self.env, self.settings, recipe, start_from=origin), folder, console)
+            result = train_run(plan, folder, console)
         return _report(result, folder, self.json, console)
 
     def _run_seeds(self, text: str, name: str, recipe: str, origin: Path | None) -> int:
         from rucksac.training.folder import next_free
-        from rucksac.training.seeds import parse_seeds, prepare_group
+        from rucksac.training.seeds import members, parse_seeds, prepare_group
+        from rucksac.training.tracking import Memory, checked
 
         seeds = parse_seeds(text)
         folder = self.run_folder or next_free(Path("runs") / name)
+        trackers = checked(self.track, self.video_every, folder)
         prepare_group(self.env, self.settings, recipe, folder, seeds, origin)
+        for member in members(folder):
+            Memory(member).choose(*trackers)
         return _run_group(folder, self.quiet, self.json)
 
 
@@ -92,6 +103,10 @@ class Resume(Command):
     """Folder of the run, or the common folder of several seeds."""
     steps: int | None = None
     """Environment steps to train for in all; gives a finished run more."""
+    track: tuple[str, ...] | None = None
+    """Trackers to go on with, those that the run has if not given; --track alone goes on without."""
+    video_every: int | None = None
+    """Film one episode of every so many evaluations; as the run does if not given."""
     quiet: bool = False
     """Print nothing but errors."""
     json: bool = False
@@ -105,14 +120,18 @@ class Resume(Command):
     def _run(self) -> int:
         from rucksac.training.console import Console
         from rucksac.training.plan import plan_of
-        from rucksac.training.seeds import extend_group, is_group
+        from rucksac.training.seeds import extend_group, is_group, members
+        from rucksac.training.tracking import Memory, chosen
         from rucksac.training.train import resume_run
 
         if is_group(self.run_folder):
             if self.steps is not None:
                 extend_group(self.run_folder, self.steps)
+            for member in members(self.run_folder):
+                memory = Memory(member)
+                memory.choose(*chosen(memory, member, self.track, self.video_every))
             return _run_group(self.run_folder, self.quiet, self.json)
-        plan = plan_of(self.run_folder, steps=self.steps)
+        plan = plan_of(self.run_folder, steps=self.steps, track=self.track, video_every=self.video_every)
         console = None if self.quiet else Console(plan.config.steps)
         with aside(self.json):
             result = resume_run(plan, self.run_folder, console)

@@ -49,8 +49,8 @@ class Checkpoints:
         """Return whether there is any checkpoint, whole or not."""
         return bool(checkpoints_in(self.run, CHECKPOINT))
 
-    def save(self, training: Training, logs: dict[str, files.Beginning]) -> None:
-        """Write a checkpoint; `logs` has what of each log file belongs to it. Raises `OSError`."""
+    def save(self, training: Training, logs: dict[str, files.Beginning]) -> Path:
+        """Write a checkpoint, return its folder; `logs` has what of each log file belongs to it. Raises `OSError`."""
         folder, replay = self.run / "checkpoints", training.replay
         folder.mkdir(exist_ok=True)
         (self.run / "replay").mkdir(exist_ok=True)
@@ -80,6 +80,7 @@ class Checkpoints:
         files.make_durable(folder)
         self._next, self._segments, self._since = self._next + 1, live, list(replay.written)
         self._remove_what_is_no_longer_needed()
+        return folder / name
 
     def save_best(self, agent: Agent, env_steps: int) -> None:
         """Keep the agent as the best one so far. Raises `OSError`."""

@@ -130,8 +130,8 @@ class Loop:
             listen(training, collected)
         progress.env_steps += len(collected.transitions)
         for episode in collected.finished:
-            self.record("episodes", [episode_row(progress.env_steps, progress.episodes, episode)])
             progress.episodes += 1
+            self.record("episodes", [episode_row(progress.env_steps, progress.episodes - 1, episode)])
         if progress.env_steps >= first_update and len(training.replay) > config.batch_size:
             progress.owed += config.utd * len(collected.transitions)
         self.lap("record")

@@ -12,7 +12,10 @@ from rucksac.training.stopping import StopRequest
 
 
 class Milestones:
-    """Evaluates in `envs`; saves to `checkpoints` what belongs together with the rows written to `csv`."""
+    """Evaluates in `envs`; saves to `checkpoints` what belongs together with the rows written to `csv`.
+
+    `record` gets the rows of evaluations, `announce` one for each checkpoint.
+    """
 
     def __init__(
         self,
@@ -21,11 +24,12 @@ class Milestones:
         checkpoints: Checkpoints | None,
         csv: CsvRecorder | None,
         record: Recorder,
+        announce: Recorder,
         report: Report,
         stop: StopRequest,
     ) -> None:
         self._training, self._envs, self._checkpoints, self._csv = training, envs, checkpoints, csv
-        self._record, self._report, self._stop = record, report, stop
+        self._record, self._announce, self._report, self._stop = record, announce, report, stop
         self.saved = True  # whether the last attempt to save went well
 
     def evaluate(self) -> None:
@@ -57,8 +61,10 @@ class Milestones:
         if self._checkpoints and self._csv:
             self.saved = False
             with self._report.saving("a checkpoint"):
-                self._checkpoints.save(training, self._csv.written())
+                folder = self._checkpoints.save(training, self._csv.written())
                 self.saved = True
+            if self.saved:
+                self._announce("checkpoints", [{"env_steps": training.progress.env_steps, "path": folder}])
 
     def can_go_on(self) -> bool:
         """Return whether all that came before is saved."""

@@ -1,6 +1,7 @@
 """What a run is made of, from what a person asks for or from the folder of an earlier one."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
@@ -10,9 +11,10 @@ from rucksac.algorithm.recipes import recipe as find_recipe
 from rucksac.config import Config, with_settings
 from rucksac.environments.making import EnvSource
 from rucksac.errors import UsageError
+from rucksac.training.callbacks import Callback
 from rucksac.training.folder import RunFolder, origin_of, path_of, threads_of
-from rucksac.training.record import Recorder
 from rucksac.training.starting import settings_from
+from rucksac.training.tracking import Memory, chosen
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +28,9 @@ class Plan:
     critic: nn.Module | None = None
     threads: int | None = None
     start_from: Path | None = None
-    recorders: tuple[Recorder, ...] = ()
+    callbacks: tuple[Callback, ...] = ()
+    track: tuple[str, ...] = ()
+    video_every: int = 0
 
 
 def beginning(recipe: str | None, start_from: str | Path | None) -> tuple[Config, str, Path | None]:
@@ -48,8 +52,13 @@ def plan_of(
     steps: int | None = None,
     policy: nn.Module | None = None,
     critic: nn.Module | None = None,
+    track: Sequence[str] | None = None,
+    video_every: int | None = None,
 ) -> Plan:
-    """Return what the run in this folder was made of; raise `UsageError` when something is missing."""
+    """Return what the run in this folder was made of; raise `UsageError` when something is missing.
+
+    What is given takes the place of what the run had.
+    """
     saved = RunFolder.open(run).read_config()
     source = env if env is not None else saved["environment"]
     if source is None:
@@ -57,4 +66,5 @@ def plan_of(
     config = Config.from_json(saved["settings"])
     if steps is not None:
         config = with_settings(config, {"steps": steps})
-    return Plan(source, config, saved["recipe"], policy, critic, threads_of(saved), origin_of(saved))
+    trackers = chosen(Memory(run), run, track, video_every)
+    return Plan(source, config, saved["recipe"], policy, critic, threads_of(saved), origin_of(saved), (), *trackers)

@@ -3,14 +3,12 @@
 import contextlib
 import csv
 import os
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from rucksac.environments.transitions import Episode
-from rucksac.errors import ANYTHING, UsageError
-from rucksac.text import shortened
+from rucksac.errors import UsageError
 from rucksac.training.files import Beginning, GrowingFile
 
 EPISODE = ("env_steps", "episode", "seed", "return", "length")
@@ -102,29 +100,5 @@ def to_all(recorders: Sequence[Recorder]) -> Recorder:
     def record(kind: str, rows: Sequence[Row]) -> None:
         for each in recorders:
             each(kind, rows)
-
-    return record
-
-
-def harmless(recorder: Recorder, say: Callable[[str], None]) -> Recorder:
-    """Return a person's recorder as one that cannot end a run: once it raises, `say` is told, and it gets no more.
-
-    Raises `UsageError` for what is no function.
-    """
-    if not callable(recorder):
-        raise UsageError(f"a recorder is {shortened(recorder)}, but must be a function of a kind and rows")
-    failed = False
-
-    def record(kind: str, rows: Sequence[Row]) -> None:
-        nonlocal failed
-        if failed:
-            return
-        try:
-            recorder(kind, [dict(row) for row in rows])
-        except ANYTHING:
-            failed = True
-            name = getattr(recorder, "__name__", type(recorder).__name__)
-            what = traceback.format_exc().strip().splitlines()[-1]
-            say(f"The recorder {name} raised {what}; it gets no more.\n{traceback.format_exc()}")
 
     return record

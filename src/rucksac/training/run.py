@@ -19,11 +19,13 @@ from rucksac.environments.opening import open_envs
 from rucksac.errors import UsageError
 from rucksac.resources import available_threads
 from rucksac.text import count, size
+from rucksac.training.callbacks import calling
 from rucksac.training.checkpoint import Checkpoints
 from rucksac.training.console import Console
 from rucksac.training.diagnosis import Watchdog, divergence
 from rucksac.training.evaluate import Evaluation
 from rucksac.training.files import Beginning
+from rucksac.training.filming import films
 from rucksac.training.folder import STARTED_FROM, RunFolder
 from rucksac.training.loop import Loop, Stopwatch
 from rucksac.training.milestones import Milestones
@@ -31,10 +33,11 @@ from rucksac.training.needs import replay_bytes, require_memory, threads_for
 from rucksac.training.parts import Training, prepare
 from rucksac.training.plan import Plan
 from rucksac.training.progress import Progress
-from rucksac.training.record import CsvRecorder, Recorder, evaluation_at, harmless, to_all
+from rucksac.training.record import CsvRecorder, Recorder, evaluation_at, to_all
 from rucksac.training.report import Report
 from rucksac.training.starting import begin_from
 from rucksac.training.stopping import StopRequest, stop_on_signals
+from rucksac.training.tracking import Memory, tracked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,14 +76,17 @@ class Run:
             csv = self._open_logs(training.agent.algorithm.metrics(), kept, cleanup)
             if resuming and self.path:
                 progress.evaluation = evaluation_at(self.path, progress.evaluated)
-            record = to_all(self._recorders(training, csv, cleanup))
+            track = self._trackers(cleanup)
+            call = calling(self.plan.callbacks, training, self.path, stop, track, self.report.warn)
+            record = to_all([*self._recorders(training, csv, cleanup), track, *self._films(training, track), call])
             self._warn_of(notes)
             lap("start")
             if why_not := compile_steps(training.learner):
                 self.report.say(f"The gradient step runs uncompiled, slower: {why_not}.")
             lap("compile")
             stop.graceful = True
-            milestones = Milestones(training, evaluation_envs, checkpoints, csv, record, self.report, stop)
+            milestones = Milestones(training, evaluation_envs, checkpoints, csv, record, call, self.report, stop)
+            call("start", [])
             self._train(training, milestones, record, stop, lap)
         summary = {**_summary(training, stop), "saved": milestones.saved}
         if folder:
@@ -161,7 +167,22 @@ class Run:
             lambda: progress.seconds.get("update", 0.0),
             self.report.warn,
         )
-        return [*recorders, watchdog.record, *(harmless(each, self.report.warn) for each in self.plan.recorders)]
+        return [*recorders, watchdog.record]
+
+    def _trackers(self, cleanup: ExitStack) -> Recorder:
+        """Return what hands rows to the trackers of the run, in the background."""
+        if not self.path:
+            return to_all([])
+        memory = Memory(self.path)
+        memory.choose(self.plan.track, self.plan.video_every)
+        facts = {"environment": name_of(self.plan.env), "recipe": self.plan.recipe, **self.config.to_json()}
+        return cleanup.enter_context(tracked(memory, self.path, facts, self.report.warn))
+
+    def _films(self, training: Training, track: Recorder) -> list[Recorder]:
+        """Return what films evaluations, where the run has a folder and films are wanted."""
+        if not (self.path and self.plan.video_every):
+            return []
+        return [films(self.plan.video_every, training.agent, self.plan.env, self.path, track, self.report.warn)]
 
     def _warn_of(self, notes: list[str]) -> None:
         if self.threads > (most := available_threads()):

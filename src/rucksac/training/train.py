@@ -11,12 +11,12 @@ from rucksac.agent import Agent
 from rucksac.config import with_settings
 from rucksac.environments.making import EnvSource
 from rucksac.errors import UsageError
-from rucksac.text import shortened
+from rucksac.training.callbacks import Callback, listed
 from rucksac.training.console import Console
 from rucksac.training.folder import path_of
 from rucksac.training.plan import Plan, beginning, plan_of
-from rucksac.training.record import Recorder
 from rucksac.training.run import Result, Run
+from rucksac.training.tracking import checked
 
 
 def train(
@@ -28,7 +28,9 @@ def train(
     quiet: bool = True,
     policy: nn.Module | None = None,
     critic: nn.Module | None = None,
-    recorders: Sequence[Recorder] = (),
+    callbacks: Sequence[Callback] = (),
+    track: Sequence[str] = (),
+    video_every: int = 0,
     **settings: Any,
 ) -> Agent:
     """Train an agent and return it.
@@ -36,24 +38,21 @@ def train(
     `env` is an id or a function that returns a `gymnasium.Env`; it is called for every training environment and once
     for evaluation. `settings` are fields of `rucksac.Config` and override the recipe's. With `start_from` the new run
     has the settings of that one, without random steps, and begins with its trained agent. With `run` everything is also
-    written there; without, nothing is written. Every row that is logged also goes to each function in `recorders`, as
-    (kind, rows); one that raises gets no more, and console and warnings.txt say so. Raises `UsageError` for what cannot
-    work, before training starts where possible.
+    written there; without, nothing is written. Each function in `callbacks` is called with a `rucksac.Event` when
+    something happens, and ends the run by returning `rucksac.STOP`; one that raises does not, and console and
+    warnings.txt say so. `track` names trackers beside the log files: tensorboard, wandb, mlflow, trackio; every
+    `video_every` evaluations one is filmed. Raises `UsageError` for what cannot work, before training starts where
+    possible.
     """
     config, name, origin = beginning(recipe, start_from)
-    listed = _listed(recorders)
-    plan = Plan(env, with_settings(config, settings), name, policy, critic, start_from=origin, recorders=listed)
-    path, console = None if run is None else path_of(run), None if quiet else Console(plan.config.steps)
+    path, calls = None if run is None else path_of(run), listed(callbacks)
+    trackers = checked(track, video_every, path)
+    plan = Plan(env, with_settings(config, settings), name, policy, critic, None, origin, calls, *trackers)
+    console = None if quiet else Console(plan.config.steps)
     result = train_run(plan, path, console)
     if console:
         console.finish(result.summary, path)
     return result.agent
-
-
-def _listed(recorders: Any) -> tuple[Recorder, ...]:
-    if not isinstance(recorders, list | tuple):
-        raise UsageError(f"recorders is {shortened(recorders)}, but must be a list of functions")
-    return tuple(recorders)
 
 
 def resume(
@@ -64,13 +63,16 @@ def resume(
     quiet: bool = True,
     policy: nn.Module | None = None,
     critic: nn.Module | None = None,
-    recorders: Sequence[Recorder] = (),
+    callbacks: Sequence[Callback] = (),
+    track: Sequence[str] | None = None,
+    video_every: int | None = None,
     **others: Any,
 ) -> Agent:
     """Go on with an interrupted run exactly where its last checkpoint was taken, and return the agent.
 
     `steps` extends the run. `env`, `policy` and `critic` are needed again when the run was made with a function or
-    with modules of your own. Raises `UsageError` when the run cannot go on, and for any other setting.
+    with modules of your own, and so are `callbacks`. Trackers and films are those that the run had, unless `track` and
+    `video_every` say otherwise. Raises `UsageError` when the run cannot go on, and for any other setting.
     """
     if others:
         raise UsageError(
@@ -78,7 +80,8 @@ def resume(
             "train(..., start_from=run)"
         )
     path = path_of(run)
-    plan = dataclasses.replace(plan_of(path, env, steps, policy, critic), recorders=_listed(recorders))
+    plan = plan_of(path, env, steps, policy, critic, track, video_every)
+    plan = dataclasses.replace(plan, callbacks=listed(callbacks))
     console = None if quiet else Console(plan.config.steps)
     result = resume_run(plan, path, console)
     if console:

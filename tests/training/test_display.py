@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from rucksac.tools.display import X11_PORT, has_display
+from rucksac.training.display import X11_PORT, has_display
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a display, or none like it")
 

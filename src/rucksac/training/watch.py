@@ -11,25 +11,25 @@ import imageio_ffmpeg
 import numpy as np
 
 from rucksac.agent import Agent
-from rucksac.environments.making import closed_at_last, make_one
+from rucksac.environments.making import EnvSource, closed_at_last, make_one, name_of
 from rucksac.environments.opening import env_group_of
 from rucksac.environments.reading import check_same
 from rucksac.errors import UsageError
 from rucksac.text import count
-from rucksac.tools.display import has_display
+from rucksac.training.display import has_display
 from rucksac.training.evaluate import evaluate
 
 FORMATS = (".mp4", ".mkv", ".webm", ".mov")
 
 
-def show(agent: Agent, env_id: str, episodes: int, seed: int, say: Callable[[str], None]) -> list[float]:
+def show(agent: Agent, source: EnvSource, episodes: int, seed: int, say: Callable[[str], None]) -> list[float]:
     """Run episodes in a window and return their returns; `say` gets a line after each."""
-    with _rendering(agent, env_id, "human") as env:
+    with _rendering(agent, source, "human") as env:
         return evaluate(agent, _Telling(env, episodes, say), episodes, seed).returns.tolist()
 
 
 def write_video(
-    agent: Agent, env_id: str, episodes: int, seed: int, file: Path, say: Callable[[str], None]
+    agent: Agent, source: EnvSource, episodes: int, seed: int, file: Path, say: Callable[[str], None]
 ) -> list[float]:
     """Write episodes to a video file, complete or not at all, and return their returns; `say` gets a line after each.
 
@@ -47,7 +47,7 @@ def write_video(
         unfinished.unlink(missing_ok=True)
         raise UsageError(f"{file} cannot be written ({error.strerror}); give a --video where you may write") from error
     try:
-        with _rendering(agent, env_id, "rgb_array") as env:
+        with _rendering(agent, source, "rgb_array") as env:
             filming = _Filming(env, unfinished)
             try:
                 returns = evaluate(agent, _Telling(filming, episodes, say), episodes, seed).returns.tolist()
@@ -121,17 +121,17 @@ class _Filming(gymnasium.Wrapper):
 
 
 @contextmanager
-def _rendering(agent: Agent, env_id: str, mode: str) -> Iterator[gymnasium.Env]:
+def _rendering(agent: Agent, source: EnvSource, mode: str) -> Iterator[gymnasium.Env]:
     if not has_display():
         os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo draws without a display only when told how
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-    with closed_at_last(make_one(env_id, agent.config)) as plain:
+    with closed_at_last(make_one(source, agent.config)) as plain:
         modes = plain.metadata.get("render_modes", [])
     if mode not in modes:
         raise UsageError(
-            f"{env_id} cannot draw itself as {mode!r}; it offers {', '.join(modes) or 'no way of drawing'}"
+            f"{name_of(source)} cannot draw itself as {mode!r}; it offers {', '.join(modes) or 'no way of drawing'}"
         )
-    with closed_at_last(make_one(env_id, agent.config, render_mode=mode)) as env:
+    with closed_at_last(make_one(source, agent.config, render_mode=mode)) as env:
         try:
             check_same(env_group_of(agent.config, env).spaces, agent.spaces)
             env.reset(seed=0)
@@ -140,7 +140,7 @@ def _rendering(agent: Agent, env_id: str, mode: str) -> Iterator[gymnasium.Env]:
             raise
         except Exception as error:  # what a graphics stack raises has no common type
             raise UsageError(
-                f"{env_id} cannot be drawn here ({type(error).__name__}: {error}); install its renderer "
+                f"{name_of(source)} cannot be drawn here ({type(error).__name__}: {error}); install its renderer "
                 '(pip install "rucksac[classic,mujoco]") and, without a screen, a software one such as the '
                 "system packages libegl1 and libosmesa6"
             ) from error
