@@ -4,12 +4,12 @@ import math
 import pytest
 
 from rucksac.algorithm.recipes import RECIPES
-from rucksac.config import _RULES, Config, with_settings
+from rucksac.config import DECLARED, Config, with_settings
 from rucksac.errors import UsageError
 
 
 def test_every_setting_has_a_rule():
-    assert set(_RULES) == {field.name for field in dataclasses.fields(Config)}
+    assert set(DECLARED) == {field.name for field in dataclasses.fields(Config)}
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_every_setting_has_a_rule():
         ("utd", math.nan), ("target_entropy", math.inf), ("activation", "sigmoid"), ("precision", "fp8"),
         ("threads", 0), ("critics", True), ("warmup", -5), ("eval_every", 0), ("initial_alpha", 0.0),
         ("learning_starts", -1), ("update_every", 0), ("deterministic_policy", "yes"), ("exploration_noise", -0.1),
-        ("target_noise", math.nan), ("improvement_noise", -1), ("noise_clip", 0.0), ("policy_q", "mean"),
+        ("target_noise", math.nan), ("improvement_noise", -1), ("noise_clip", 0.0), ("policy_q", "largest"),
         ("value_network", 1), ("target_policy", None), ("policy_delay", 0), ("policy_lr", 0.0), ("reward_scale", 0.0),
     ],
 )  # fmt: skip
