@@ -4,7 +4,7 @@ import math
 import pytest
 
 from rucksac.algorithm.recipes import RECIPES
-from rucksac.config import DECLARED, Config, with_settings
+from rucksac.config import DECLARED, DEFAULTS, Config, with_settings
 from rucksac.errors import UsageError
 
 
@@ -68,3 +68,33 @@ def test_the_recipes_are_what_their_sources_say():
     assert (sac.hidden, sac.batch_size, sac.lr, sac.gamma, sac.tau) == ((256, 256), 256, 3e-4, 0.99, 0.005)
     assert sac.buffer_size == notebook.buffer_size == 1_000_000
     assert (notebook.hidden, notebook.warmup, notebook.steps) == ((64, 64, 64), 0, 40_000)
+
+
+GIVEN = {"target_critics": 1, "quantiles": 3, "dropped_quantiles": 1, "target_entropy": -1.0, "initial_alpha": 0.5}
+WITHOUT_USE = [
+    ("target_entropy", {"deterministic_policy": True}, "--no-deterministic-policy"),
+    ("target_entropy", {"alpha": 0.2}, "--alpha learned"),
+    ("initial_alpha", {"alpha": 0.2}, "--alpha learned"),
+    ("entropy_to_come", {"deterministic_policy": True}, "--no-deterministic-policy"),
+    ("target_policy", {"value_network": True}, "--no-value-network"),
+    ("target_network", {"value_network": True}, "--no-value-network"),
+    ("target_critics", {"value_network": True}, "--no-value-network"),
+    ("target_critics", {"returns": "quantiles"}, "--returns expected"),
+    ("returns", {"value_network": True}, "--no-value-network"),
+    ("quantiles", {}, "--returns quantiles"),
+    ("dropped_quantiles", {}, "--returns quantiles"),
+]
+
+
+@pytest.mark.parametrize(("name", "others", "instead"), WITHOUT_USE)
+def test_a_setting_that_would_do_nothing_is_refused_with_the_way_out(name, others, instead):
+    value = GIVEN.get(name, {"entropy_to_come": "never", "returns": "quantiles"}.get(name, not DEFAULTS[name]))
+    called = name.replace("_", "-")
+    with pytest.raises(
+        UsageError, match=f", so --(no-)?{called}.* would do nothing; leave that out, or give {instead}$"
+    ):
+        Config(**{name: value}, **others)
+
+
+def test_every_case_in_which_a_setting_does_nothing_is_tested():
+    assert len(WITHOUT_USE) == sum(len(declared.idle) for declared in DECLARED.values())

@@ -18,15 +18,15 @@ def test_a_card_that_is_not_there_is_refused():
         chosen("cuda")
 
 
-def test_arguments_are_taken_to_the_device_and_the_result_is_brought_back():
+def test_arguments_are_taken_to_the_device_and_the_results_are_brought_back():
     seen = []
 
     def function(tensors):
         seen.extend(tensor.device.type for tensor in tensors)
-        return torch.zeros(2)
+        return torch.zeros(2), torch.ones(1)
 
     nowhere = torch.device("meta")  # the one other place that every machine has: shapes without values
-    assert carried(function, nowhere)([torch.ones(2), torch.ones(3)]).tolist() == [0.0, 0.0]
+    assert [each.tolist() for each in carried(function, nowhere)([torch.ones(2), torch.ones(3)])] == [[0.0, 0.0], [1.0]]
     assert seen == ["meta", "meta"]
     with pytest.raises(NotImplementedError, match="meta"):
-        carried(lambda tensors: tensors[0], nowhere)([torch.ones(2)])
+        carried(lambda tensors: tensors, nowhere)([torch.ones(2)])

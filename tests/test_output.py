@@ -47,6 +47,14 @@ def test_closed_streams_leave_their_numbers_to_no_file_of_the_run(tmp_path):
     assert json.loads((tmp_path / "run/summary.json").read_text())["finished"]
 
 
+def test_an_answer_that_a_closed_stream_cannot_take_is_told(tmp_path):
+    subprocess.run([*TRAIN, tmp_path / "run"], check=True)
+    words = [*COMMAND, "info", tmp_path / "run", "--json"]
+    done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "rucksac: the answer could not be written to standard output (Bad file descriptor)\n"
+
+
 def test_a_program_without_standard_error_may_train_with_messages(tmp_path):
     script = (
         "import rucksac; rucksac.train('Pendulum-v1', steps=40, warmup=32, batch_size=32, hidden=8, compile='never', "

@@ -19,7 +19,7 @@ def all_kinds(x, w, stack, y):
 
 
 def in_one(function):
-    return lambda *tensors: torch.cat([result.reshape(-1).float() for result in function(*tensors)])
+    return lambda *tensors: (torch.cat([result.reshape(-1).float() for result in function(*tensors)]),)
 
 
 @pytest.fixture
@@ -49,8 +49,8 @@ def test_every_kind_of_product_is_right(cache, tensors, dtype, own, near, thread
         pytest.skip("this processor has no bfloat16 instructions")
     tensors = [tensor.to(dtype) for tensor in tensors]
     with compilation.computing(threads):
-        result = compilation.compile_ahead(in_one(all_kinds), tensors)(list(tensors))
-    exact = in_one(all_kinds)(*(tensor.double() for tensor in tensors))
+        (result,) = compilation.compile_ahead(in_one(all_kinds), tensors)(list(tensors))
+    (exact,) = in_one(all_kinds)(*(tensor.double() for tensor in tensors))
     torch.testing.assert_close(result, exact.float(), rtol=torch.finfo(dtype).eps, atol=near)
     assert native_code(cache).count("    rucksac_product(") == own
 
@@ -74,4 +74,4 @@ def test_where_the_kernel_cannot_be_used_the_library_multiplies(cache, tensors, 
     monkeypatch.setattr(products, "KERNEL", kernel)
     with pytest.warns(UserWarning, match="products are left to PyTorch's own library"):
         compiled = compilation.compile_ahead(in_one(all_kinds), tensors)
-    torch.testing.assert_close(compiled(list(tensors)), in_one(all_kinds)(*tensors), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(tuple(compiled(list(tensors))), in_one(all_kinds)(*tensors), rtol=1e-4, atol=1e-3)

@@ -59,7 +59,7 @@ def _run(words: list[str]) -> int:
 
 def _dispatch(words: list[str]) -> int:
     if words[:1] == ["help"]:
-        words = [*words[1:2], "--help"]
+        words = [*(word for word in words[1:2] if word != "help"), "--help"]
     if not words or words[0] in ("-h", "--help"):
         print(USAGE.format(commands="\n".join(_overview())), end="")
         return 0 if words else 2

@@ -70,7 +70,7 @@ class Config:
     """Environment steps between evaluations; there is always one at the end."""
     eval_episodes: Annotated[int, RUN, whole(1)] = 10
     """Episodes per evaluation, started from reset(seed=0), reset(seed=1) and so on."""
-    checkpoint_every: Annotated[int, RUN, COMMON, whole(1)] = 5_000
+    checkpoint_every: Annotated[int, RUN, whole(1)] = 5_000
     """Environment steps between checkpoints; there is always one at the end."""
     keep: Annotated[int, RUN, whole(1)] = 2
     """Checkpoints to keep, beside the one with the best evaluation."""
@@ -81,7 +81,7 @@ class Config:
     """What the environment is made with; on the command line --env.NAME VALUE."""
     envs: Annotated[int, ENVIRONMENT, COMMON, whole(1, 10_000)] = 1
     """Environments that act side by side; every clock still counts each of their steps."""
-    workers: Annotated[int, ENVIRONMENT, COMMON, whole(0, 10_000)] = 0
+    workers: Annotated[int, ENVIRONMENT, whole(0, 10_000)] = 0
     """Processes that share the environments among them; 0 keeps them in the process that learns."""
     time_limit: Annotated[int | None, ENVIRONMENT, COMMON, either(None, whole(1))] = None
     """Steps after which an episode is cut off, in place of the environment's own limit."""
@@ -129,7 +129,7 @@ class Config:
     """Adam's learning rate for the policy; --lr if not given."""
     gamma: Annotated[float, LEARNING, COMMON, BELOW_ONE] = 0.99
     """Discount of the return per environment step."""
-    tau: Annotated[float, LEARNING, COMMON, WEIGHT] = 0.005
+    tau: Annotated[float, LEARNING, WEIGHT] = 0.005
     """Weight of the online networks in each update of their targets; 1 copies them."""
     utd: Annotated[float, LEARNING, COMMON, between(1e-6, 1e3)] = 1.0
     """Gradient steps per environment step (update-to-data ratio)."""

@@ -1,5 +1,6 @@
 """Standard output and standard error that cannot end a run: a reader may go, a disk may fill, a terminal may close."""
 
+import errno
 import io
 import os
 import sys
@@ -8,10 +9,18 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 
+class Closed(io.TextIOBase):
+    """A stream that was closed before the program began."""
+
+    def write(self, text: str) -> int:
+        """Refuse the text as the system would."""
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+
 class Unfailing(io.TextIOBase):
     """A text stream that drops what the system does not take; `error` is the first refusal."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | Closed) -> None:
         self._stream = stream
         self.error: OSError | None = None
 
@@ -72,7 +81,7 @@ def unfailing_output() -> Iterator[Unfailing]:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     before = sys.stdout, sys.stderr
-    out, err = (Unfailing(stream or io.StringIO()) for stream in before)
+    out, err = (Unfailing(stream or Closed()) for stream in before)
     for stream in before:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -70,6 +70,8 @@ class Command(Protocol):
 
     takes: ClassVar[str]
     """The words that come before the flags, as the help writes them."""
+    no_settings: ClassVar[str] = ""
+    """What to say, before the flag, when a setting is given to a command that takes none."""
     no_env_args: ClassVar[str] = "makes no environment of its own, so it takes no"
     """What to say when arguments for the environment are given to a command that has no place for them."""
 
@@ -94,7 +96,14 @@ def parse(name: str, command: type[Command], words: list[str]) -> Command | None
 
     Raises `UsageError` in one sentence for words that do not fit.
     """
+    helping = bool({"-h", "--help"} & set(words))
+    everything = helping and words[-1] == "all"
     default: Any = command.defaults(words)
+    if helping and hasattr(default, "settings"):
+        from rucksac.commands.screens import screen
+
+        print(screen(name, command, default, everything), end="")
+        return None
     complaint = io.StringIO()
     env_args, words = _env_args(words)
     settings = getattr(default, "settings", None)
@@ -221,6 +230,8 @@ def _unknown(command: type[Command], word: str) -> str:
     if not word.startswith("-"):
         return f"{word!r} is one word too many"
     name, flags = word.partition("=")[0].replace("_", "-"), dict(_flags(command))
+    if name.replace("--no-", "--") in ALLOWED and command.no_settings:
+        return f"{command.no_settings} {word}"
     near = [ELSEWHERE[name]] if ELSEWHERE.get(name) in flags else difflib.get_close_matches(name, flags, n=1)
     return f"there is no flag {word}" + (f"; did you mean {near[0]}?" if near else "")
 

@@ -98,6 +98,9 @@ class Resume(Command):
     """Go on with an interrupted run, exactly as if nothing had happened."""
 
     takes: ClassVar[str] = "RUN"
+    no_settings: ClassVar[str] = (
+        "a run keeps its settings; begin a new one with its agent: rucksac train ENV --start-from RUN"
+    )
     no_env_args: ClassVar[str] = "keeps the environment of its run; train a new one with --start-from RUN and"
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of the run, or the common folder of several seeds."""
