@@ -104,9 +104,9 @@ class Config:
     """Temperature: learned, or a fixed number (reward units per nat). A deterministic policy has no use for it."""
     initial_alpha: Annotated[float, EXPLORATION, between(1e-30, 1e30), FIXED_ALPHA] = 1.0
     """First value of a learned temperature."""
-    target_entropy: Annotated[
-        float | None, EXPLORATION, COMMON, either(None, between(-1e6, 1e6)), NO_ENTROPY, FIXED_ALPHA
-    ] = None
+    target_entropy: Annotated[float | None, EXPLORATION, either(None, between(-1e6, 1e6)), NO_ENTROPY, FIXED_ALPHA] = (
+        None
+    )
     """Entropy that a learned temperature aims at, in nats of the [-1, 1] action; minus the action size if not given,
     for discrete actions 0.8 times the highest."""
     temperature_loss: Annotated[Literal["alpha", "log"], EXPLORATION] = "log"
