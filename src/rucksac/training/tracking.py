@@ -21,12 +21,11 @@ from rucksac.errors import ANYTHING, UsageError
 from rucksac.text import shortened
 from rucksac.training import files
 from rucksac.training.record import KINDS, Recorder, Row, to_all
-from rucksac.training.trackers import TRACKERS, Point, Subject
+from rucksac.training.trackers import SECONDS_AT_THE_END, TRACKERS, Point, Subject
 
 MEMORY = "tracking.json"
 MOST_WAITING = 10_000  # calls of `record`
 SECONDS_BETWEEN_BATCHES = 1.0
-SECONDS_AT_THE_END = 30.0
 VIDEOS = "videos"  # a kind of row with the columns env_steps and file
 NO_FIGURES = ("env_steps", "episode", "seed")  # columns that make no curve
 EVERYTHING = "the CSV files have everything"
