@@ -179,13 +179,13 @@ class _Worker:
     def _work(self) -> None:
         try:
             tracker = TRACKERS[self._name](self._subject)
-            place = Place(tracker.known_as, dict(self._had))
-            self._memory.put(self._name, place)
+            last = self._had
+            self._memory.put(self._name, Place(tracker.known_as, last))
             for batch in self._batches():
                 new = [item for item in batch if item.step > self._had.get(item.kind, -1)]
                 if new:
-                    place.last.update({item.kind: item.step for item in new})
-                    self._memory.put(self._name, place)
+                    last = {**last, **{item.kind: item.step for item in new}}
+                    self._memory.put(self._name, Place(tracker.known_as, last))
                     tracker.log(_points(new))
             tracker.close()
         except ANYTHING:
