@@ -14,7 +14,7 @@ demo: .venv/ready  ## train Pendulum-v1 and show the result
 test: .venv/ready  ## everything that must hold
 	$(BIN)/python -m pytest
 
-test-long: .venv/ready  ## what takes longer: kills, damaged files, the wheel, other people's collections
+test-long: .venv/ready .venv-trackers/ready  ## what takes longer: kills, damaged files, the wheel, other people's collections
 	$(BIN)/python -m pytest -m long
 
 lint: .venv/ready
@@ -42,9 +42,15 @@ docs: .venv/ready  ## check the links and code references in the documentation
 	$(BIN)/python -m pytest tests/test_documentation.py
 
 clean:
-	rm -rf .venv build dist demo src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-trackers build dist demo src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+.venv-trackers/ready: pyproject.toml constraints-trackers.txt  ## heavy experiment trackers, which want another pillow
+	$(PYTHON) -m venv .venv-trackers
+	.venv-trackers/bin/pip install --quiet --disable-pip-version-check -c constraints-trackers.txt \
+	    -e ".[classic,tensorboard,wandb,mlflow,trackio]"
 	touch $@

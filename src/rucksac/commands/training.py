@@ -43,7 +43,8 @@ class Train(Command):
     track: tuple[str, ...] = ()
     """Trackers to log to beside the CSV files: tensorboard, wandb, mlflow, trackio; each is an extra of rucksac."""
     video_every: int = 0
-    """Film one episode of every so many evaluations, for the run's folder and its trackers; 0 films nothing."""
+    """Film one episode of every so many evaluations, and of the last, for the run's folder and its trackers; 0 films
+    nothing."""
     quiet: bool = False
     """Print nothing but errors."""
     json: bool = False

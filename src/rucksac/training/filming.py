@@ -15,7 +15,7 @@ FOLDER = "videos"
 def films(
     every: int, agent: Agent, env: EnvSource, run: Path, record: Recorder, say: Callable[[str], None]
 ) -> Recorder:
-    """Return a recorder that films the first episode of every so many evaluations, to RUN/videos.
+    """Return a recorder that films the first episode of every so many evaluations and of the last, to RUN/videos.
 
     `record` gets a row for each file. The first film that fails is the last one, and `say` is told.
     """
@@ -23,8 +23,10 @@ def films(
 
     def film(kind: str, rows: Sequence[Row]) -> None:
         nonlocal failed
-        env_steps = rows[0]["env_steps"]
-        if kind != "evaluations" or failed or env_steps // agent.config.eval_every % every:
+        if kind != "evaluations" or failed:
+            return
+        config, env_steps = agent.config, rows[0]["env_steps"]
+        if env_steps // config.eval_every % every and env_steps < config.steps:
             return
         from rucksac.training.watch import write_video  # not needed by a run without films
 

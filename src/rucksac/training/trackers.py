@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
 
 PROJECT = "rucksac"
+SECONDS_AT_THE_END = 30.0  # that a run waits for its trackers
 MOST_AT_ONCE = 1_000  # metrics that MLflow takes in one request
 GIF = "fps=15,scale=240:-2"  # TensorBoard shows no other moving pictures
 
@@ -153,6 +154,8 @@ class Wandb:
         self._wandb = wandb
         self.known_as = subject.known_as or uuid.uuid4().hex[:8]
         mode = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
+        settings = wandb.Settings(silent=True, console="off", finish_timeout=SECONDS_AT_THE_END)
+        wandb.setup(settings)  # else it greets before it is told to be silent
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             name=subject.name,
@@ -162,7 +165,7 @@ class Wandb:
             mode=mode,
             resume="allow" if mode == "online" else None,  # offline, equal ids become one run when they are synced
             reinit="create_new",
-            settings=wandb.Settings(silent=True, console="off"),
+            settings=settings,
         )
 
     def log(self, points: Sequence[Point]) -> None:

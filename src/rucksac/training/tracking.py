@@ -21,12 +21,11 @@ from rucksac.errors import ANYTHING, UsageError
 from rucksac.text import shortened
 from rucksac.training import files
 from rucksac.training.record import KINDS, Recorder, Row, to_all
-from rucksac.training.trackers import TRACKERS, Point, Subject
+from rucksac.training.trackers import SECONDS_AT_THE_END, TRACKERS, Point, Subject
 
 MEMORY = "tracking.json"
 MOST_WAITING = 10_000  # calls of `record`
 SECONDS_BETWEEN_BATCHES = 1.0
-SECONDS_AT_THE_END = 30.0
 VIDEOS = "videos"  # a kind of row with the columns env_steps and file
 NO_FIGURES = ("env_steps", "episode", "seed")  # columns that make no curve
 EVERYTHING = "the CSV files have everything"
@@ -180,13 +179,13 @@ class _Worker:
     def _work(self) -> None:
         try:
             tracker = TRACKERS[self._name](self._subject)
-            place = Place(tracker.known_as, dict(self._had))
-            self._memory.put(self._name, place)
+            last = self._had
+            self._memory.put(self._name, Place(tracker.known_as, last))
             for batch in self._batches():
                 new = [item for item in batch if item.step > self._had.get(item.kind, -1)]
                 if new:
-                    place.last.update({item.kind: item.step for item in new})
-                    self._memory.put(self._name, place)
+                    last = {**last, **{item.kind: item.step for item in new}}
+                    self._memory.put(self._name, Place(tracker.known_as, last))
                     tracker.log(_points(new))
             tracker.close()
         except ANYTHING:

@@ -35,10 +35,10 @@ def train(
 ) -> Agent:
     """Train an agent and return it.
 
-    `env` is an id or a function that returns a `gymnasium.Env`; it is called for every training environment and once
-    for evaluation. `settings` are fields of `rucksac.Config` and override the recipe's. With `start_from` the new run
-    has the settings of that one, without random steps, and begins with its trained agent. With `run` everything is also
-    written there; without, nothing is written. Each function in `callbacks` is called with a `rucksac.Event` when
+    `env` is an id or a function that returns a `gymnasium.Env`; it is called once for evaluation, then for every
+    training environment. `settings` are fields of `rucksac.Config` and override the recipe's. With `start_from` the new
+    run has the settings of that one, without random steps, and begins with its trained agent. With `run` everything is
+    also written there; without, nothing is written. Each function in `callbacks` is called with a `rucksac.Event` when
     something happens, and ends the run by returning `rucksac.STOP`; one that raises does not, and console and
     warnings.txt say so. `track` names trackers beside the log files: tensorboard, wandb, mlflow, trackio; every
     `video_every` evaluations one is filmed. Raises `UsageError` for what cannot work, before training starts where
