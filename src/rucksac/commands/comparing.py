@@ -68,7 +68,7 @@ class Compare(Command):
         if self.json:
             for each in found["comparisons"]:
                 each["verdict"] = verdict(found, each)
-            print(json.dumps(found))
+            print(json.dumps(found, allow_nan=False))
         else:
             print(text(found))
         return 0

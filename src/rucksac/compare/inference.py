@@ -113,8 +113,8 @@ def paired_difference(first: Strata, second: Strata, error: float = 0.05) -> Dif
 def _exact(comparisons: np.ndarray, by_chance: np.ndarray, error: float) -> Difference:
     """Invert the test whose statistic, the number of positive comparisons, has this distribution by chance."""
     ordered, below = np.sort(comparisons), np.cumsum(by_chance)
-    left_out = int(np.searchsorted(below, error / 2.0 * (1.0 + 1e-9), side="right"))  # on either side
-    interval = (float(ordered[left_out - 1]), float(ordered[-left_out])) if left_out else None
+    place = int(np.searchsorted(below, error / 2.0 * (1.0 + 1e-9), side="right"))  # of the bounds, from either end
+    interval = (float(ordered[place - 1]), float(ordered[-place])) if place else None
     fewest = min(int((ordered <= 0.0).sum()), int((ordered >= 0.0).sum()))
     return Difference(float(np.median(ordered)), interval, min(1.0, 2.0 * float(below[fewest])), error)
 

@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 from rucksac.errors import UsageError
 from rucksac.text import count, shortened
 from rucksac.training.folder import RunFolder
-from rucksac.training.overview import WITHOUT_INFLUENCE, evaluations, glance, members
+from rucksac.training.overview import SEED_FOLDER, WITHOUT_INFLUENCE, evaluations, glance, members
 
 OF_THE_TASK = ("env_args", "frame_skip", "time_limit")  # settings that change what a return means
 OUR_EVALUATIONS = ["env_steps", "episode", "seed", "return", "length"]
@@ -73,14 +74,13 @@ def read_group(paths: Iterable[Path]) -> Group:
 
 
 def _name(paths: list[Path]) -> str:
-    """Return what the names of the paths have in common, without the seed."""
-    if len(paths) == 1:
-        return re.sub(r"\.csv(\.gz)?$", "", paths[0].name) or str(paths[0])
-    names = [path.name for path in paths]
-    shared = next((names[0][:end] for end in range(len(names[0]), 0, -1) if all(
-        name.startswith(names[0][:end]) for name in names
-    )), "")  # fmt: skip
-    return re.sub(r"[-_. ]*(seed)?[-_]?\d*$", "", shared) or f"{names[0]} and {count(len(names) - 1, 'other')}"
+    """Return what the names of the paths have in common, without the seed, or else their folder's name."""
+    names = [re.sub(r"\.csv(\.gz)?$", "", path.name) for path in paths]
+    if len(names) == 1:
+        return f"{paths[0].parent.name}/{names[0]}" if SEED_FOLDER.fullmatch(names[0]) else names[0] or str(paths[0])
+    shared = re.sub(r"[-_. ]*(seed)?[-_]?\d*$", "", os.path.commonprefix(names))  # noqa: RUF071 (names are no paths here)
+    parents = {path.resolve().parent.name for path in paths}
+    return shared or (parents.pop() if len(parents) == 1 else f"{names[0]} and {count(len(names) - 1, 'other')}")
 
 
 def _folders(path: Path) -> list[Path]:
@@ -147,7 +147,7 @@ def _read_file(file: Path) -> list[Run]:
             key = (task or None, int(row["seed"]))
             step, value = float(row.get("env_steps") or row["steps"]), float(row["return"])
             second = float(row.get("wall_seconds") or math.nan)
-        except (ValueError, TypeError):
+        except (ValueError, KeyError):
             raise UsageError(f"{file}, line {line}: seed, steps and return must be numbers; correct the row") from None
         if not (math.isfinite(step) and math.isfinite(value)):
             raise UsageError(f"{file}, line {line}: {step:g} steps and return {value:g} must be finite numbers")

@@ -159,10 +159,12 @@ def _outlook(each: dict[str, Any]) -> str:
 
 
 def _digits(found: dict[str, Any]) -> int:
-    """Return how many digits after the point suit the spread of the runs."""
+    """Return how many digits after the point give the narrowest interval two that count."""
+    bounds = [each["decided_by"]["interval"] for each in found["comparisons"] if each["decided_by"]["interval"]]
     levels = found["groups"][0]["profile"]["above"]
-    span = levels[-1] - levels[0]
-    return min(4, max(0, 2 - math.floor(math.log10(span)))) if span > 0.0 else 1
+    spans = [high - low for low, high in bounds or [(levels[0], levels[-1])]]
+    span = min((each for each in spans if each > 0.0), default=1.0)
+    return min(4, max(0, 1 - math.floor(math.log10(span))))
 
 
 def _number(value: float, digits: int) -> str:
