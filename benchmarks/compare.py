@@ -30,6 +30,7 @@ MEASURES = ("middle", "last", "area")
 SIZES = ((3, 3), (5, 5), (10, 10), (3, 10), (5, 10))
 IN_PAIRS = ((6, 6), (10, 10))
 TRIALS, RESAMPLES = 2_000, 500
+ROUNDING = 1e-9  # sums of equal returns may differ by so much
 WHO = ("library", "recipe", "settings", "seed", "steps")
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 
@@ -72,7 +73,7 @@ def by_welch(a: np.ndarray, b: np.ndarray, _: np.random.Generator) -> int:
 
 def by_percentiles(a: np.ndarray, b: np.ndarray, generator: np.random.Generator) -> int:
     low, high = np.percentile(resampled(a, generator) - resampled(b, generator), (2.5, 97.5))
-    return int(low > 0.0) - int(high < 0.0)
+    return int(low > ROUNDING) - int(high < -ROUNDING)
 
 
 def resampled(values: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -127,7 +128,7 @@ def coverage(sizes: dict, pairs: list, many: np.ndarray, generator: np.random.Ge
     if many.std() == 0.0:
         return
     estimates = [iqm([a]).interval for a, _ in pairs[:500]]
-    held = [low - 1e-9 <= true <= high + 1e-9 for low, high in estimates]
+    held = [low - ROUNDING <= true <= high + ROUNDING for low, high in estimates]
     yield {"what": "iqm", **sizes, "method": "t", "shift": 0, "share": np.mean(held)}
     bounds = [np.percentile(resampled(a, generator), (2.5, 97.5)) for a, _ in pairs[:500]]
     held = [low <= true <= high for low, high in bounds]
@@ -136,7 +137,7 @@ def coverage(sizes: dict, pairs: list, many: np.ndarray, generator: np.random.Ge
         moved = many[:2_500] + shift * many.std()
         chance = probability_of_improvement([moved], [many[2_500:]]).value
         found = [probability_of_improvement([a + shift * many.std()], [b]).interval for a, b in pairs[:500]]
-        held = [low - 1e-9 <= chance <= high + 1e-9 for low, high in found]
+        held = [low - ROUNDING <= chance <= high + ROUNDING for low, high in found]
         yield {"what": "chance", **sizes, "method": "newcombe", "shift": shift, "share": np.mean(held)}
 
 

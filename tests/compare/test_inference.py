@@ -83,7 +83,8 @@ def test_ties_count_against_a_difference_and_equal_runs_have_none():
     assert difference([full], [full])[:3] == (0.0, (0.0, 0.0), 1.0)
     assert difference([full], [np.array([500.0, 500.0, 500.0, 499.0, 498.0])]).sign == 0
     assert difference([full], [np.array([499.0, 499.0, 498.0, 499.0, 498.0])]).sign == 1
-    assert probability_of_improvement([full], [full]).value == 0.5
+    assert difference([full], [full + 1e-12]).p == 1.0  # rounding
+    assert probability_of_improvement([full], [full + 1e-12]).value == 0.5
     assert seeds_to_tell([full], [full], paired=False) is None
 
 

@@ -20,6 +20,7 @@ RESAMPLES = 2_000
 MOST_EXACT = 10_000  # comparisons; beyond that the normal distribution stands for the exact one
 MOST_SEEDS = 100  # what is never advised
 POWER = 0.8
+ROUNDING = 1e-9  # of a return, that the order of its sum may make
 
 
 class Estimate(NamedTuple):
@@ -70,8 +71,7 @@ def probability_of_improvement(first: Strata, second: Strata) -> Estimate:
     The interval is Newcombe's (Statistics in Medicine 25, 2006, method 5), which stays sensible at 0 and 1.
     """
     pairs = [len(a) * len(b) for a, b in zip(first, second, strict=True)]
-    wins = [(np.sign(a[:, None] - b[None, :]) + 1.0).sum() / 2.0 for a, b in zip(first, second, strict=True)]
-    p = float(sum(wins) / sum(pairs))
+    p = float(sum(_wins(_gaps(a, b)).sum() for a, b in zip(first, second, strict=True)) / sum(pairs))
 
     def outside(q: float) -> bool:
         variance = sum(_variance(q, len(a), len(b)) * n**2 for a, b, n in zip(first, second, pairs, strict=True))
@@ -95,7 +95,7 @@ def _border(outside: Callable[[float], bool], end: float, inside: float) -> floa
 
 def difference(first: Strata, second: Strata, error: float = 0.05) -> Difference:
     """Return by how much the first group exceeds the second, from all comparisons of two runs on one task."""
-    comparisons = [np.subtract.outer(a, b).ravel() for a, b in zip(first, second, strict=True)]
+    comparisons = [_gaps(a, b).ravel() for a, b in zip(first, second, strict=True)]
     by_chance = functools.reduce(
         np.convolve, (_mann_whitney(len(a), len(b)) for a, b in zip(first, second, strict=True))
     )
@@ -104,7 +104,7 @@ def difference(first: Strata, second: Strata, error: float = 0.05) -> Difference
 
 def paired_difference(first: Strata, second: Strata, error: float = 0.05) -> Difference:
     """Return the same for groups whose i-th values belong together, from all means of two differences on one task."""
-    differences = [a - b for a, b in zip(first, second, strict=True)]
+    differences = [np.diag(_gaps(a, b)) for a, b in zip(first, second, strict=True)]
     comparisons = [np.add.outer(d, d)[np.triu_indices(len(d))] / 2.0 for d in differences]
     by_chance = functools.reduce(np.convolve, (_signed_ranks(len(d)) for d in differences))
     return _exact(np.concatenate(comparisons), by_chance, error)
@@ -173,11 +173,11 @@ def seeds_to_tell(first: Strata, second: Strata, paired: bool, error: float = 0.
     """
     tasks, spread = len(first), 0.0
     if paired:
-        gaps = [a - b for a, b in zip(first, second, strict=True)]
-        wins = [_wins(np.add.outer(d, d), np.zeros(1)) for d in gaps]
+        gaps = [np.diag(_gaps(a, b)) for a, b in zip(first, second, strict=True)]
+        wins = [_wins(np.add.outer(d, d)) for d in gaps]
         spread = 4.0 * _mean([float(each.mean(1).var()) for each in wins])
     else:
-        wins = [_wins(a, b) for a, b in zip(first, second, strict=True)]
+        wins = [_wins(_gaps(a, b)) for a, b in zip(first, second, strict=True)]
         spread = _mean([float(each.mean(1).var() + each.mean(0).var()) for each in wins])
     lead = abs(sum(each.sum() for each in wins) / sum(each.size for each in wins) - 0.5)
     sure, powerful = NormalDist().inv_cdf(1.0 - error / 2.0), NormalDist().inv_cdf(POWER)
@@ -188,8 +188,14 @@ def seeds_to_tell(first: Strata, second: Strata, paired: bool, error: float = 0.
     return None
 
 
-def _wins(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return (np.sign(a[..., None] - b) + 1.0) / 2.0
+def _gaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return by how much each of a exceeds each of b; what may be rounding of equal values is 0."""
+    gaps = np.subtract.outer(a, b)
+    return np.where(np.abs(gaps) <= ROUNDING * np.maximum.outer(np.abs(a), np.abs(b)), 0.0, gaps)
+
+
+def _wins(gaps: np.ndarray) -> np.ndarray:
+    return (np.sign(gaps) + 1.0) / 2.0
 
 
 def _mean(values: Sequence[float]) -> float:
