@@ -99,6 +99,15 @@ def test_a_run_that_was_killed_is_stopped(runs):
     assert glance(runs / "one")[4:] == (200, 200, None, None, "stopped", None)
 
 
+def test_returns_that_are_no_numbers_are_not_told(runs, capsys):
+    file = runs / "one/evaluations.csv"
+    file.write_text(file.read_text() + "300,0,0,nan,200\n300,1,1,-3.0,200\n")
+    assert main(["runs", str(runs / "one"), "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert told["last"] is None
+    assert told["best"] == glance(runs / "group/seed2").best
+
+
 def test_runs_sort_by_every_column(runs, capsys):
     (runs / "broken/config.json").unlink()
     extend_group(runs / "group", 800)

@@ -30,13 +30,13 @@ KEYS: dict[str, Callable[[Glance], Any]] = {  # runs come in the order of their 
 
 @dataclass(frozen=True)
 class Compare(Command):
-    """Say which of two settings is better, or that these runs do not tell, and how many more would.
+    """Say which of two settings is better, or that these runs do not tell and how many more would.
 
     RUN is the folder of a run, the common folder of several seeds, or a CSV file (also .csv.gz) with the columns seed,
     steps (or env_steps), return, and where there are several tasks, task.
     """
 
-    takes: ClassVar[str] = "RUN... --against RUN..."
+    takes: ClassVar[str] = "RUN..."
     runs: Paths
     """Runs of the one setting."""
     against: Against = ()

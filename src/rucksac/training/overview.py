@@ -1,6 +1,7 @@
 """What the logs of a run say at a glance: read without PyTorch and without checking checkpoints, which `info` does."""
 
 import csv
+import math
 import re
 from collections import Counter
 from pathlib import Path
@@ -76,7 +77,9 @@ def glance(run: Path, name: str | None = None) -> Glance:
         return Glance(name, None, None, None, 0, None, None, None, "broken", problem)
     over = done >= config.steps and not stopped
     state = "running" if occupant is not None else "finished" if over else "stopped"
-    best, last = (max(curve.returns), curve.returns[-1]) if curve.returns else (None, None)
+    returns = [value if math.isfinite(value) else None for value in curve.returns]
+    best = max((value for value in returns if value is not None), default=None)
+    last = returns[-1] if returns else None
     environment = saved["environment"]
     return Glance(name, environment, saved["recipe"], config.seed, done, config.steps, best, last, state, None)
 
