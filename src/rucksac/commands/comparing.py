@@ -63,6 +63,8 @@ class Compare(Command):
             raise UsageError("compare needs runs of two settings; give RUN [RUN ...] --against RUN [RUN ...]")
         if self.steps is not None and self.steps < 1:
             raise UsageError(f"--steps is {self.steps}, but must be at least 1")
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise UsageError(f"--threshold is {self.threshold}, but must be a return, a finite number")
         question = Question(self.by, self.steps, self.paired, self.threshold)
         found = compare([read_group(paths) for paths in (self.runs, *self.against)], question)
         if self.json:

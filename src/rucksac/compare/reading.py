@@ -22,7 +22,7 @@ OF_THE_TASK = ("env_args", "frame_skip", "time_limit")  # settings that change w
 OUR_EVALUATIONS = ["env_steps", "episode", "seed", "return", "length"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """One run: its evaluations by environment step, and what is known of it."""
 
@@ -143,12 +143,13 @@ def _read_file(file: Path) -> list[Run]:
     words: dict[tuple[Any, ...], str] = {}
     for line, row in _rows(file):
         try:
-            task = row.get("task")
-            key = (task or None, int(row["seed"]))
+            key = (row.get("task") or None, _whole(row["seed"]))
             step, value = float(row.get("env_steps") or row["steps"]), float(row["return"])
             second = float(row.get("wall_seconds") or math.nan)
         except (ValueError, KeyError):
-            raise UsageError(f"{file}, line {line}: seed, steps and return must be numbers; correct the row") from None
+            raise UsageError(
+                f"{file}, line {line}: seed must be a whole number, steps and return numbers; correct the row"
+            ) from None
         if not (math.isfinite(step) and math.isfinite(value)):
             raise UsageError(f"{file}, line {line}: {step:g} steps and return {value:g} must be finite numbers")
         for name, word in row.items():
@@ -192,6 +193,13 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
     except (OSError, EOFError, ValueError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UsageError(f"{file} cannot be read ({reason}); give run folders or CSV files") from error
+
+
+def _whole(word: str) -> int:
+    """Return a whole number, also one that a table has made 3.0 of."""
+    if not (number := float(word)).is_integer():
+        raise ValueError(word)
+    return int(number)
 
 
 def _is_number(word: str) -> bool:
