@@ -37,6 +37,7 @@ bench: .venv/ready  ## the figures in benchmarks/results
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/pendulum.py
 	$(BIN)/python benchmarks/learning.py
+	$(BIN)/python benchmarks/compare.py
 
 docs: .venv/ready  ## check the links and code references in the documentation
 	$(BIN)/python -m pytest tests/test_documentation.py

@@ -46,6 +46,21 @@ def test_the_readme_commands_are_commands():
     assert set(shown) == set(COMMANDS)
 
 
+def test_the_example_of_a_comparison_prints_what_it_shows(tmp_path):
+    page = (ROOT / "docs/comparing.md").read_text().partition("## An example")[2]
+    first, shown, second, last, *_ = re.findall(r"^```(?:sh)?\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    *prepare, first = first.splitlines()
+    for command in prepare:
+        subprocess.run(command.replace("benchmarks/", f"{ROOT}/benchmarks/"), shell=True, cwd=tmp_path, check=True)
+
+    def printed(command):
+        words = [sys.executable, "-m", *command.split()]
+        return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    assert printed(first) == shown
+    assert printed(second).splitlines()[-1] == last.strip()
+
+
 def test_the_readme_example_runs(tmp_path):
     (example,) = fenced(ROOT / "README.md", "python")
     done = subprocess.run(

@@ -114,6 +114,25 @@ def halfcheetah():
     return sum(returns) / 3, *returns
 
 
+def comparison(what, method, *sizes, shift=0):
+    """Return the share of comparisons, on average over pools and the largest, in per cent."""
+    found = [
+        100 * float(row["share"])
+        for row in rows("compare")
+        if [row["what"], row["method"], int(row["first"]), int(row["second"]), int(row["shift"])]
+        == [what, method, *sizes, shift]
+        and row["task"] != "all"
+        and (what != "better" or (row["task"], row["measure"]) != ("cartpole", "last"))  # all at the highest return
+    ]
+    assert len(found) >= 14
+    return sum(found) / len(found), max(found)
+
+
+def by_each_method(*sizes):
+    return [each for method in ("exact", "welch", "percentiles") for each in comparison("equal", method, *sizes)]
+
+
+SIZES = ((3, 3), (5, 5), (10, 10), (3, 10), (5, 10))
 BIG = {"width": lambda width: width >= 256, "batch": lambda batch: batch >= 256, "threads": lambda count: count == 2}
 FIGURES = {
     "performance.md": [
@@ -151,6 +170,18 @@ FIGURES = {
         ("after 10,000 steps with {} of {} seeds", lambda: solved("pendulum", 10_000, -150)),
         ("after 30,000 with {} of {},", lambda: solved("cartpole", 30_000, 475)),
         ("after 150,000 with {} of {}.", lambda: solved("lunarlander-discrete", 150_000, 200)),
+    ],
+    "comparing.md": [
+        *((f"| {n} and {m} | {{:.1f}} % |", functools.partial(comparison, "equal", "exact", n, m)) for n, m in SIZES),
+        ("with 5 and 5 seeds in {:.0f} %", lambda: comparison("better", "exact", 5, 5, shift=2)),
+        ("with 10 and 10 in {:.0f} %", lambda: comparison("better", "exact", 10, 10, shift=2)),
+    ],
+    "adr/0018-comparing-runs.md": [
+        *((f"| {n} and {m} |" + " {:.1f} %, at most {:.1f} % |" * 3, functools.partial(by_each_method, n, m))
+          for n, m in SIZES),
+        ("in up to {:.0f} % with 10 and 10", lambda: [comparison("spread", "exact", 10, 10)[1]]),
+        ("one interquartile mean covers {:.0f} % on average", lambda: comparison("iqm", "percentiles", 3, 3)),
+        ("it covers {:.0f} % with three runs", lambda: comparison("iqm", "t", 3, 3)),
     ],
     "recipes.md": [
         (f"{{:,.0f}} (`{recipe}`)", functools.partial(lambda name: [after(4_000, name)], recipe))

@@ -33,3 +33,12 @@ def shortened(value: object) -> str:
 def printable(text: str) -> str:
     """Return the text with everything escaped that would not show, such as codes that steer a terminal."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of equally many cells as lines, the first column to the left and all others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(n) for cell, n in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    )

@@ -3,6 +3,7 @@
 Importing this package needs no torch; what a command needs is imported when it runs.
 """
 
+from rucksac.commands.comparing import Compare, Runs
 from rucksac.commands.doctor import Doctor
 from rucksac.commands.looking import Cache, Evaluate, Info, Plot, Recipes, Watch
 from rucksac.commands.parsing import Command
@@ -11,9 +12,11 @@ from rucksac.commands.training import Resume, Train
 COMMANDS: dict[str, type[Command]] = {
     "train": Train,
     "resume": Resume,
+    "runs": Runs,
     "info": Info,
     "evaluate": Evaluate,
     "plot": Plot,
+    "compare": Compare,
     "watch": Watch,
     "recipes": Recipes,
     "doctor": Doctor,

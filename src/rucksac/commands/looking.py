@@ -95,7 +95,7 @@ class Plot(Command):
     def run(self) -> int:
         """Plot."""
         from rucksac.tools.plot import plot
-        from rucksac.training.seeds import members
+        from rucksac.training.overview import members
 
         if not self.runs:
             raise UsageError("plot needs at least one run; give the folder that `rucksac train` wrote")

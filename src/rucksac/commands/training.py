@@ -82,7 +82,8 @@ class Train(Command):
 
     def _run_seeds(self, text: str, name: str, recipe: str, origin: Path | None) -> int:
         from rucksac.training.folder import next_free
-        from rucksac.training.seeds import members, parse_seeds, prepare_group
+        from rucksac.training.overview import members
+        from rucksac.training.seeds import parse_seeds, prepare_group
         from rucksac.training.tracking import Memory, checked
 
         seeds = parse_seeds(text)
@@ -123,8 +124,9 @@ class Resume(Command):
 
     def _run(self) -> int:
         from rucksac.training.console import Console
+        from rucksac.training.overview import members
         from rucksac.training.plan import plan_of
-        from rucksac.training.seeds import extend_group, is_group, members
+        from rucksac.training.seeds import extend_group, is_group
         from rucksac.training.tracking import Memory, chosen
         from rucksac.training.train import resume_run
 

@@ -1,7 +1,6 @@
 """Pictures of runs: the learning curve, and what happened inside the learner."""
 
 import csv
-import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rucksac.config import Config
 from rucksac.errors import UsageError
 from rucksac.stats import mean_interval
 from rucksac.training.folder import RunFolder
+from rucksac.training.overview import WITHOUT_INFLUENCE
 from rucksac.training.record import EPISODE, metrics_columns
 
 WINDOW = 10  # episodes in the running mean of training returns
@@ -27,11 +26,6 @@ INSIDE = {
     "policy_loss": "policy loss",
     "temperature_loss": "temperature loss",
 }
-# Settings that change what is seen of a run or how long it is, not what it learns.
-WITHOUT_INFLUENCE = {field.name for field in dataclasses.fields(Config) if field.name.endswith("_every")} - {
-    "target_every"
-}
-WITHOUT_INFLUENCE |= {"seed", "steps", "eval_episodes", "threads", "compile"}
 Columns = dict[str, np.ndarray]
 
 

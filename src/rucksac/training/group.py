@@ -18,8 +18,8 @@ from rucksac.training.console import console
 from rucksac.training.folder import RunFolder
 from rucksac.training.group_display import line, table
 from rucksac.training.needs import runs_at_once
+from rucksac.training.overview import members
 from rucksac.training.seed_process import SeedProcess
-from rucksac.training.seeds import members
 from rucksac.training.stopping import StopRequest, stop_on_signals
 
 SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_LINES = 0.5, 10.0

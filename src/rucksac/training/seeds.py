@@ -10,8 +10,7 @@ from rucksac.environments.reading import spaces_of
 from rucksac.errors import UsageError
 from rucksac.training.folder import STARTED_FROM, RunFolder
 from rucksac.training.needs import require_memory_at_once
-
-SEED_FOLDER = re.compile(r"seed(\d+)")
+from rucksac.training.overview import members
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -29,12 +28,6 @@ def parse_seeds(text: str) -> list[int]:
 def is_group(folder: Path) -> bool:
     """Return whether this is the common folder of several seeds."""
     return not (folder / "config.json").exists() and bool(members(folder))
-
-
-def members(folder: Path) -> list[Path]:
-    """Return the folders of the seeds in a common folder, none when it is not one."""
-    found = [path for path in folder.iterdir() if SEED_FOLDER.fullmatch(path.name)] if folder.is_dir() else []
-    return sorted(found, key=lambda path: int(path.name.removeprefix("seed")))
 
 
 def prepare_group(
