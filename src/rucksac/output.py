@@ -12,7 +12,7 @@ from typing import Any, TextIO
 class Closed(io.TextIOBase):
     """A stream that was closed before the program began."""
 
-    def write(self, text: str) -> int:
+    def write(self, _: str) -> int:
         """Refuse the text as the system would."""
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import itertools
 import shutil
 import textwrap
 import types
@@ -53,7 +54,7 @@ def _entries(kind: type) -> Iterator[tuple[str, Any, str, bool]]:
     docs = {}
     (tree,) = ast.parse(inspect.cleandoc("\n" + inspect.getsource(kind))).body
     body = typing.cast(ast.ClassDef, tree).body
-    for declared, after in zip(body, body[1:], strict=False):
+    for declared, after in itertools.pairwise(body):
         if (
             isinstance(declared, ast.AnnAssign)
             and isinstance(after, ast.Expr)
