@@ -4,6 +4,7 @@ Importing this package needs no torch; what a command needs is imported when it 
 """
 
 from rucksac.commands.doctor import Doctor
+from rucksac.commands.export import Export
 from rucksac.commands.looking import Cache, Evaluate, Info, Plot, Recipes, Watch
 from rucksac.commands.parsing import Command
 from rucksac.commands.training import Resume, Train
@@ -15,6 +16,7 @@ COMMANDS: dict[str, type[Command]] = {
     "evaluate": Evaluate,
     "plot": Plot,
     "watch": Watch,
+    "export": Export,
     "recipes": Recipes,
     "doctor": Doctor,
     "cache": Cache,
