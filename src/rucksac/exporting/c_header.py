@@ -23,7 +23,7 @@ from rucksac.training import files
 
 EXACT = 2**24  # up to here float32 holds every whole number
 ACTIVATIONS = {
-    "relu": "x > 0.0f ? x : 0.0f",
+    "relu": "x < 0.0f ? 0.0f : x",
     "tanh": "tanhf(x)",
     "elu": "x > 0.0f ? x : expm1f(x)",
     "silu": "x / (1.0f + expf(-x))",
@@ -129,10 +129,16 @@ def _header(pipeline: Pipeline, layers: list[Any], activation: str, about: dict[
         yield _array(f"{name}_options", pipeline.options.reshape(len(pipeline.options), -1))
     given = ", ".join(f"const float *{each['name']}" for each in inputs)
     yield ""
+    if pipeline.normalisation or pipeline.scaling:
+        yield f"static inline float {name}_clip(float x, float low, float high)"
+        yield "{"
+        yield "    return x < low ? low : x > high ? high : x; /* what is not a number stays so */"
+        yield "}"
+        yield ""
     yield f"static inline void {name}_act({given}, {output['dtype']} *action)"
     yield "{"
     for line in _body(pipeline, layers, activation, name):
-        yield f"    {line}"
+        yield f"    {line}".rstrip()
     yield "}"
     yield ""
     yield "#endif"
@@ -152,8 +158,8 @@ def _body(pipeline: Pipeline, layers: list[Any], activation: str, name: str) -> 
         column, at = column + part.columns, at + part.size
     if pipeline.normalisation:
         yield f"for (i = 0; i < {column}; i++) {{"
-        yield f"    a[i] = (a[i] - {name}_mean[i] - {name}_rest[i]) / {name}_spread[i];"
-        yield f"    a[i] = fminf(fmaxf(a[i], {_number(-FARTHEST)}), {_number(FARTHEST)});"
+        yield f"    const float x = (a[i] - {name}_mean[i] - {name}_rest[i]) / {name}_spread[i];"
+        yield f"    a[i] = {name}_clip(x, {_number(-FARTHEST)}, {_number(FARTHEST)});"
         yield "}"
     here, there = "a", "b"
     for number, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
@@ -184,15 +190,15 @@ def _scaled(pipeline: Pipeline, name: str, x: str) -> Iterator[str]:
     yield f"for (i = 0; i < {size}; i++) {{"
     if pipeline.head == "gaussian":
         least, most = _number(LOG_STD_MIN), _number(LOG_STD_MAX)
-        yield f"    const float log_std = fminf(fmaxf({x}[{size} + i], {least}), {most});"
+        yield f"    const float log_std = {name}_clip({x}[{size} + i], {least}, {most});"
         unit = f"tanhf({x}[i] + expf(log_std) * noise[i])"
     if pipeline.noise:
         std, clip = _number(pipeline.noise.noise), _number(pipeline.noise.clip)
-        yield f"    const float more = fminf(fmaxf({std} * noise[i], -{clip}), {clip});"
-        unit = f"fminf(fmaxf({unit} + more, -1.0f), 1.0f)"
+        yield f"    const float more = {name}_clip({std} * noise[i], -{clip}, {clip});"
+        unit = f"{name}_clip({unit} + more, -1.0f, 1.0f)"
     scaled = f"{name}_middle[i] + {unit} * {name}_half_range[i]"
     yield f"    const float scaled = {f'rintf({scaled})' if pipeline.scaling.whole else scaled};"
-    kept = f"fminf(fmaxf(scaled, {name}_low[i]), {name}_high[i])"
+    kept = f"{name}_clip(scaled, {name}_low[i], {name}_high[i])"
     yield f"    action[i] = {kept if _action_type(pipeline) == 'float' else f'(long long){kept}'};"
     yield "}"
 

@@ -40,6 +40,16 @@ def check(act: Act, agent: Agent, pipeline: Pipeline, count: int = OBSERVATIONS)
     return compared(act(*arrays, *noise), wanted, agent)
 
 
+def one_by_one(act: Act) -> Act:
+    """Return `act` for a batch, asked row by row: where it rounds, it does so by the largest number of its batch."""
+
+    def asked(*arrays: np.ndarray) -> np.ndarray:
+        rows = range(len(arrays[0]))
+        return np.concatenate([act(*(array[row : row + 1] for array in arrays)) for row in rows])
+
+    return asked
+
+
 def compared(given: np.ndarray, wanted: np.ndarray, agent: Agent) -> Check:
     """Return how far actions (n, *shape) are from those that the agent wants."""
     rows = len(wanted)

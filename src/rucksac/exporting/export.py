@@ -8,7 +8,7 @@ from rucksac.agent import Agent
 from rucksac.algorithm.networks import MLP
 from rucksac.environments import reading
 from rucksac.errors import UsageError
-from rucksac.exporting.checking import Check, check
+from rucksac.exporting.checking import Check, check, one_by_one
 from rucksac.exporting.pipeline import Pipeline, pipeline_of
 from rucksac.training.folder import RunFolder, path_of, versions
 from rucksac.training.loading import load_counted
@@ -96,7 +96,8 @@ def export(
         inputs, output = module.arguments(pipeline)
     found, unchecked = None, None
     try:
-        found = check(module.opened(target, pipeline), agent, pipeline)
+        act = module.opened(target, pipeline)
+        found = check(one_by_one(act) if int8 else act, agent, pipeline)
     except UsageError as error:  # what would run it is not here
         unchecked = str(error)
     return Exported(written, target.stat().st_size, about, inputs, output, found, unchecked)

@@ -88,6 +88,8 @@ def _quantised(onnx: ModuleType, model: Any) -> Any:
     products = [node.name for node in model.graph.node if node.op_type in PRODUCTS]
     if len(products) < 3:
         raise UsageError("--int8 is for the layers between hidden ones, but the policy has none; leave it out")
+    outer = products[0], products[-1]
+    onnx.helper.set_model_props(model, {"onnx.quant.pre_process": "onnxruntime.quant"})  # PyTorch has simplified it
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "int8.onnx"
         quantize_dynamic(
@@ -96,7 +98,7 @@ def _quantised(onnx: ModuleType, model: Any) -> Any:
             op_types_to_quantize=list(PRODUCTS),
             per_channel=True,
             weight_type=QuantType.QUInt8,  # with QInt8 sums may overflow on processors without VNNI instructions
-            nodes_to_exclude=[products[0], products[-1]],
+            nodes_to_exclude=[*outer, *(f"{name}_MatMul" for name in outer)],  # as which it writes a Gemm
         )
         return onnx.load(file)
 

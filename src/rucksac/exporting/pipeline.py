@@ -138,9 +138,8 @@ def pipeline_of(agent: Agent, sample: bool) -> Pipeline:
         shape, dtype = options.shape[1:], options.dtype.name
         return Pipeline(parts, normalisation, "choice", sample, actions.size, shape, dtype, options=options)
     assert isinstance(actions, Continuous)
-    noise, head = acting if sample and isinstance(acting, Deterministic) else None, "mean"
-    if sample:
-        head = "noisy" if noise else "gaussian"
+    noise = acting if sample and isinstance(acting, Deterministic) else None
+    head: Head = "noisy" if noise else "gaussian" if sample else "mean"
     if noise and noise.noise == 0.0:
         raise UsageError(
             "the policy is deterministic and --exploration-noise is 0, so --sample would do nothing; leave it out"

@@ -79,8 +79,8 @@ class Program(nn.Module):
         noise = arrays[len(parts)] if self.pipeline.sample else None
         if self.pipeline.head == "choice":
             choice = (output if noise is None else output + noise).argmax(-1)
-            return self.options.index_select(0, choice)
-        return self._scaled(self._unit(output, noise)).reshape(-1, *self.pipeline.action_shape)
+            return self.options[choice]
+        return self._scaled(self._unit(output, noise))
 
     def _columns(self, number: int, part: Part, array: Tensor) -> Tensor:
         flat = array if len(part.shape) == 1 else array.reshape(-1, part.size)
@@ -102,7 +102,9 @@ class Program(nn.Module):
             scaled = scaled.round()
         scaled = torch.minimum(torch.maximum(scaled, self.low), self.high)
         dtype = getattr(torch, self.pipeline.action_dtype)
-        return scaled if dtype == torch.float32 else scaled.to(dtype)
+        scaled = scaled if dtype == torch.float32 else scaled.to(dtype)
+        shape = self.pipeline.action_shape
+        return scaled if len(shape) == 1 else scaled.reshape(-1, *shape)
 
 
 def traced(policy: nn.Module, pipeline: Pipeline) -> torch.export.ExportedProgram:
