@@ -77,7 +77,7 @@ CASES = {  # what is seen, the actions, settings, own networks
     "bf16": (THREE, UNEQUAL, {"precision": "bf16"}),
     "own": (THREE, UNEQUAL, {"policy": OwnPolicy, "critic": OwnCritic}),
 }
-OWN = ("own",)
+OURS = [case for case in CASES if case != "own"]
 LARGE = 1e6  # observations that no network was made for
 
 

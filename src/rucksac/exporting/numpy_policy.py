@@ -50,7 +50,7 @@ class Policy:
         if noise is not None:
             noise = np.asarray(noise, np.float32).reshape(len(x), -1)
         if self.about["head"] == "choice":
-            return a["options"][(x if noise is None else x + noise).argmax(-1)].reshape(*batch, *output["shape"])
+            return a["options"][(x if noise is None else x + noise).argmax(-1)].reshape((*batch, *output["shape"]))
         if self.about["head"] == "gaussian":
             x, log_std = np.split(x, 2, -1)
             x = x + np.exp(log_std.clip(-20, 2)) * noise
@@ -59,4 +59,4 @@ class Policy:
             unit = (unit + (a["std"] * noise).clip(-a["clip"], a["clip"])).clip(-1, 1)
         scaled = a["middle"] + unit * a["half_range"]
         scaled = (np.rint(scaled) if a["whole"] else scaled).clip(a["low"], a["high"])
-        return scaled.astype(output["dtype"]).reshape(*batch, *output["shape"])
+        return scaled.astype(output["dtype"]).reshape((*batch, *output["shape"]))
