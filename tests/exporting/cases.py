@@ -75,6 +75,8 @@ CASES = {  # what is seen, the actions, settings, own networks
     "td3": (THREE, UNEQUAL, {"recipe": "td3"}),
     "whole": (THREE, Box(-3, 12, (2,), np.int32), {}),
     "bf16": (THREE, UNEQUAL, {"precision": "bf16"}),
+    "layer norm": (THREE, UNEQUAL, {"policy_norm": "layer"}),
+    "batch norm": (FAR, UNEQUAL, {"policy_norm": "batch", "activation": "tanh"}),
     "own": (THREE, UNEQUAL, {"policy": OwnPolicy, "critic": OwnCritic}),
 }
 OURS = [case for case in CASES if case != "own"]
@@ -131,7 +133,7 @@ def exact_outputs(case, parts):
     if agent.normaliser and agent.normaliser.seen:
         seen = agent.normaliser.seen
         obs = ((obs - seen.mean) / seen.spread).clip(-10, 10)
-    policy = copy.deepcopy(agent.algorithm.policy).double()
+    policy = copy.deepcopy(agent.algorithm.policy).double().eval()
     for layer in getattr(policy, "layers", []):
         layer.product = None  # where the agent rounds to bf16
     with torch.no_grad():

@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from rucksac.algorithm.layers import LAYER_NORM_EPSILON
 from rucksac.algorithm.networks import MLP
 from rucksac.algorithm.policies import LOG_STD_MAX, LOG_STD_MIN
 from rucksac.compilation import compiler
 from rucksac.errors import UsageError
 from rucksac.exporting.checking import Act
-from rucksac.exporting.pipeline import Part, Pipeline, layers_of
+from rucksac.exporting.network import Network, network_of
+from rucksac.exporting.pipeline import Part, Pipeline
 from rucksac.normalisation import FARTHEST
 from rucksac.text import printable
 from rucksac.training import files
@@ -31,7 +33,7 @@ ACTIVATIONS = {
 }
 
 
-def write(network: MLP, pipeline: Pipeline, about: dict[str, Any], file: Path) -> list[Path]:
+def write(policy: MLP, pipeline: Pipeline, about: dict[str, Any], file: Path) -> list[Path]:
     """Write the header `file` and return it; its functions and arrays begin with its name.
 
     Raises `UsageError` when that is none for C, or when an option of a discrete observation is no exact float.
@@ -39,14 +41,14 @@ def write(network: MLP, pipeline: Pipeline, about: dict[str, Any], file: Path) -
     name = file.stem
     if not (name.isascii() and name.isidentifier()):
         raise UsageError(f"{name!r} cannot begin the name of a function in C; choose another file name than {file}")
-    layers, activation = layers_of(network, pipeline)
+    network = network_of(policy, pipeline.outputs)
     for part in pipeline.parts:
         if part.value is not None and np.abs(part.value).max() > EXACT:
             raise UsageError(
                 f"{part.name} has options beyond {EXACT:,}, which the floats of {file.name} cannot tell apart; export "
                 "it to policy.onnx, .pt2 or .npz"
             )
-    text = "\n".join(_header(pipeline, layers, activation, about, name)) + "\n"
+    text = "\n".join(_header(pipeline, network, about, name)) + "\n"
     files.write(file, text.encode())
     return [file]
 
@@ -91,7 +93,7 @@ def opened(file: Path, pipeline: Pipeline) -> Act:
     return act
 
 
-def _header(pipeline: Pipeline, layers: list[Any], activation: str, about: dict[str, Any], name: str) -> Iterator[str]:
+def _header(pipeline: Pipeline, network: Network, about: dict[str, Any], name: str) -> Iterator[str]:
     inputs, output = arguments(pipeline)
     yield "/* A policy that rucksac exported. Reading the source:"
     yield " *"
@@ -114,14 +116,17 @@ def _header(pipeline: Pipeline, layers: list[Any], activation: str, about: dict[
     for each in (*inputs, output):
         yield f"#define {name.upper()}_{each['name'].upper()}_SIZE {each['shape'][0]}"
     yield ""
-    for number, (weight, bias) in enumerate(layers):
-        yield _array(f"{name}_weight{number}", weight)
-        yield _array(f"{name}_bias{number}", bias)
+    for number, layer in enumerate(network.layers):
+        yield _array(f"{name}_weight{number}", layer.weight)
+        yield _array(f"{name}_bias{number}", layer.bias)
+        if layer.norm:
+            yield _array(f"{name}_norm_weight{number}", layer.norm[0])
+            yield _array(f"{name}_norm_bias{number}", layer.norm[1])
     for number, part in enumerate(pipeline.parts):
         if part.index is not None and part.value is not None:
             yield _array(f"{name}_index{number}", part.index)
             yield _array(f"{name}_value{number}", part.value.astype(np.float32))
-    for stage in (pipeline.normalisation, pipeline.scaling):
+    for stage in (pipeline.normalisation, network.first, pipeline.scaling):
         for key, array in stage._asdict().items() if stage else ():
             if isinstance(array, np.ndarray):
                 yield _array(f"{name}_{key}", array)
@@ -135,17 +140,20 @@ def _header(pipeline: Pipeline, layers: list[Any], activation: str, about: dict[
         yield "    return x < low ? low : x > high ? high : x; /* what is not a number stays so */"
         yield "}"
         yield ""
+    if any(layer.norm for layer in network.layers):
+        yield from _norm(name)
+        yield ""
     yield f"static inline void {name}_act({given}, {output['dtype']} *action)"
     yield "{"
-    for line in _body(pipeline, layers, activation, name):
+    for line in _body(pipeline, network, name):
         yield f"    {line}".rstrip()
     yield "}"
     yield ""
     yield "#endif"
 
 
-def _body(pipeline: Pipeline, layers: list[Any], activation: str, name: str) -> Iterator[str]:
-    widths = [len(layers[0][0]), *(len(bias) for _, bias in layers)]
+def _body(pipeline: Pipeline, network: Network, name: str) -> Iterator[str]:
+    widths = [len(network.layers[0].weight), *(len(layer.bias) for layer in network.layers)]
     yield f"float a[{max(widths[0::2])}], b[{max(widths[1::2])}];"
     yield "int i, j;"
     yield ""
@@ -161,18 +169,36 @@ def _body(pipeline: Pipeline, layers: list[Any], activation: str, name: str) -> 
         yield f"    const float x = (a[i] - {name}_mean[i] - {name}_rest[i]) / {name}_spread[i];"
         yield f"    a[i] = {name}_clip(x, {_number(-FARTHEST)}, {_number(FARTHEST)});"
         yield "}"
+    if network.first:
+        standard = f"(a[i] - {name}_centre[i]) * {name}_gain[i] + {name}_offset[i]"
+        yield f"for (i = 0; i < {column}; i++) a[i] = {standard};"
     here, there = "a", "b"
     for number, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
         yield f"for (j = 0; j < {outputs}; j++) {there}[j] = {name}_bias{number}[j];"
         yield f"for (i = 0; i < {inputs}; i++)"
         yield f"    for (j = 0; j < {outputs}; j++) {there}[j] += {here}[i] * {name}_weight{number}[i][j];"
-        if number < len(layers) - 1:
+        if network.layers[number].norm:
+            yield f"{name}_norm({there}, {outputs}, {name}_norm_weight{number}, {name}_norm_bias{number});"
+        if number < len(network.layers) - 1:
             yield f"for (j = 0; j < {outputs}; j++) {{"
             yield f"    const float x = {there}[j];"
-            yield f"    {there}[j] = {ACTIVATIONS[activation]};"
+            yield f"    {there}[j] = {ACTIVATIONS[network.activation]};"
             yield "}"
         here, there = there, here
     yield from _choice(pipeline, name, here) if pipeline.options is not None else _scaled(pipeline, name, here)
+
+
+def _norm(name: str) -> Iterator[str]:
+    yield f"static inline void {name}_norm(float *x, int size, const float *weight, const float *bias)"
+    yield "{"
+    yield "    float mean = 0.0f, variance = 0.0f, deviation;"
+    yield "    int i;"
+    yield ""
+    yield "    for (i = 0; i < size; i++) mean += x[i] / (float)size;"
+    yield "    for (i = 0; i < size; i++) variance += (x[i] - mean) * (x[i] - mean) / (float)size;"
+    yield f"    deviation = sqrtf(variance + {_number(LAYER_NORM_EPSILON)});"
+    yield "    for (i = 0; i < size; i++) x[i] = (x[i] - mean) / deviation * weight[i] + bias[i];"
+    yield "}"
 
 
 def _choice(pipeline: Pipeline, name: str, x: str) -> Iterator[str]:

@@ -105,7 +105,7 @@ def answers(agent: Agent, arrays: list[np.ndarray], noise: np.ndarray) -> np.nda
     flat = np.stack([agent.spaces.flatten(_nested(space, iter(row))) for row in zip(*arrays, strict=True)])
     obs = agent.normaliser.observations(flat) if agent.normaliser else flat
     with torch.inference_mode():
-        unit = agent.act_in_order(*agent.act_arguments(obs, noise)).cpu().numpy()
+        unit = agent.act_in_order(*agent.act_arguments(obs, noise))[0].cpu().numpy()
     return agent.spaces.actions.to_env(unit)
 
 

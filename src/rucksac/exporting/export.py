@@ -17,7 +17,7 @@ FORMAT, VERSION = "rucksac-policy", 1
 SUFFIXES = (".onnx", ".pt2", ".npz", ".h")
 OWN_NETWORKS_ONLY = (".npz", ".h")
 SETTINGS = ("seed", "env_args", "frame_skip", "action_low", "action_high", "normalise_observations", "precision")
-OF_OWN_NETWORKS = ("hidden", "activation", "deterministic_policy")
+OF_OWN_NETWORKS = ("hidden", "activation", "policy_norm", "deterministic_policy")
 IN_FOLDER = "policy.npz"
 
 

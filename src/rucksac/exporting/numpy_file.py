@@ -11,22 +11,25 @@ from rucksac.algorithm.networks import MLP
 from rucksac.errors import UsageError
 from rucksac.exporting import numpy_policy
 from rucksac.exporting.checking import Act
-from rucksac.exporting.pipeline import Pipeline, layers_of
+from rucksac.exporting.network import network_of
+from rucksac.exporting.pipeline import Pipeline
 from rucksac.training import files
 
 RUNNER = Path(numpy_policy.__file__)
 
 
-def write(network: MLP, pipeline: Pipeline, about: dict[str, Any], file: Path) -> list[Path]:
+def write(policy: MLP, pipeline: Pipeline, about: dict[str, Any], file: Path) -> list[Path]:
     """Write `file` and its runner, and return them; raise `UsageError` rather than replace another module."""
-    layers, activation = layers_of(network, pipeline)
-    about = {**about, "layers": len(layers), "activation": activation, "head": pipeline.head}
+    network = network_of(policy, pipeline.outputs)
+    about = {**about, "layers": len(network.layers), "activation": network.activation, "head": pipeline.head}
     arrays: dict[str, Any] = {"rucksac": json.dumps(about), "options": pipeline.options}
-    for number, (weight, bias) in enumerate(layers):
-        arrays |= {f"weight{number}": weight, f"bias{number}": bias}
+    for number, layer in enumerate(network.layers):
+        arrays |= {f"weight{number}": layer.weight, f"bias{number}": layer.bias}
+        if layer.norm:
+            arrays |= dict(zip((f"norm_weight{number}", f"norm_bias{number}"), layer.norm, strict=True))
     for number, part in enumerate(pipeline.parts):
         arrays |= {f"index{number}": part.index, f"value{number}": part.value}
-    for stage in (pipeline.normalisation, pipeline.scaling):
+    for stage in (pipeline.normalisation, network.first, pipeline.scaling):
         arrays |= stage._asdict() if stage else {}
     if pipeline.noise:
         arrays |= {"std": np.float32(pipeline.noise.noise), "clip": np.float32(pipeline.noise.clip)}

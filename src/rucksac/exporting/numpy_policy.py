@@ -44,9 +44,14 @@ class Policy:
         x = np.concatenate(rows, -1, dtype=np.float32, casting="unsafe")
         if "spread" in a:
             x = ((x - a["mean"] - a["rest"]) / a["spread"]).clip(-10, 10)
+        if "centre" in a:
+            x = (x - a["centre"]) * a["gain"] + a["offset"]
         for number in range(self.about["layers"]):
             x = ACTIVATIONS[self.about["activation"]](x) if number else x
             x = x @ a[f"weight{number}"] + a[f"bias{number}"]
+            if f"norm_bias{number}" in a:
+                x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + np.float32(1e-6))
+                x = x * a[f"norm_weight{number}"] + a[f"norm_bias{number}"]
         if noise is not None:
             noise = np.asarray(noise, np.float32).reshape(len(x), -1)
         if self.about["head"] == "choice":

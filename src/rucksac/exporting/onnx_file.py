@@ -1,5 +1,6 @@
 """An exported policy as an ONNX graph, in float32 or with its inner layers in int8."""
 
+import importlib
 import json
 import logging
 import tempfile
@@ -104,8 +105,6 @@ def _quantised(onnx: ModuleType, model: Any) -> Any:
 
 
 def _package(name: str) -> ModuleType:
-    import importlib
-
     try:
         return importlib.import_module(name)
     except ImportError as error:

@@ -12,7 +12,6 @@ from gymnasium import spaces as kinds
 
 from rucksac.agent import Agent
 from rucksac.algorithm.deterministic import Deterministic
-from rucksac.algorithm.networks import ACTIVATIONS, MLP
 from rucksac.environments.choices import Choices
 from rucksac.environments.observations import Composite
 from rucksac.environments.spaces import Continuous, Numbers
@@ -20,7 +19,6 @@ from rucksac.errors import UsageError
 from rucksac.normalisation import Moments
 
 Head = Literal["mean", "gaussian", "noisy", "choice"]
-Layer = tuple[np.ndarray, np.ndarray]  # W (in, out) and b (out,), float32: x W + b
 OBSERVATION, NOISE, ACTION = "obs", "noise", "action"
 
 
@@ -146,18 +144,6 @@ def pipeline_of(agent: Agent, sample: bool) -> Pipeline:
         )
     shape, dtype, scaling = actions.shape, actions.dtype.name, _scaling(actions)
     return Pipeline(parts, normalisation, head, sample, actions.size, shape, dtype, scaling, noise=noise)
-
-
-def layers_of(network: MLP, pipeline: Pipeline) -> tuple[list[Layer], str]:
-    """Return the layers of a policy, the last one with the outputs that matter, and the name of their activation."""
-    layers = [(_array(layer.weight), _array(layer.bias)) for layer in network.layers]
-    weight, bias = layers[-1]
-    layers[-1] = weight[:, : pipeline.outputs].copy(), bias[: pipeline.outputs].copy()
-    return layers, next(name for name, function in ACTIVATIONS.items() if function is network.activation)
-
-
-def _array(tensor: Any) -> np.ndarray:
-    return tensor.detach().cpu().numpy().copy()
 
 
 def _parts(space: Any, path: tuple[str | int, ...] = ()) -> Iterator[Part]:

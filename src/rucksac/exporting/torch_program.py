@@ -11,27 +11,37 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rucksac.algorithm.layers import LAYER_NORM_EPSILON
 from rucksac.algorithm.networks import ACTIVATIONS, MLP
 from rucksac.algorithm.policies import LOG_STD_MAX, LOG_STD_MIN
 from rucksac.errors import UsageError
 from rucksac.exporting.checking import Act
-from rucksac.exporting.pipeline import Layer, Part, Pipeline, layers_of
+from rucksac.exporting.network import Layer, Network, network_of
+from rucksac.exporting.pipeline import Part, Pipeline
 from rucksac.normalisation import FARTHEST
 from rucksac.training import files
 
 METADATA = "rucksac.json"
 
 
-class Network(nn.Module):
-    """rucksac's own network in standard layers."""
+class StandardMLP(nn.Module):
+    """rucksac's own network in PyTorch's standard layers."""
 
-    def __init__(self, layers: list[Layer], activation: str) -> None:
+    centre: Tensor
+    gain: Tensor
+    offset: Tensor
+
+    def __init__(self, network: Network) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(_linear(*layer) for layer in layers)
-        self.activation = ACTIVATIONS[activation]
+        self.layers = nn.ModuleList(_linear(layer) for layer in network.layers)
+        self.activation, self.first = ACTIVATIONS[network.activation], network.first is not None
+        for name, array in network.first._asdict().items() if network.first else ():
+            self.register_buffer(name, torch.from_numpy(array))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the last layer's output (B, out) for (B, in)."""
+        if self.first:
+            x = (x - self.centre) * self.gain + self.offset
         *hidden, last = self.layers
         for layer in hidden:
             x = self.activation(layer(x))
@@ -54,7 +64,7 @@ class Program(nn.Module):
         super().__init__()
         self.pipeline = pipeline
         if isinstance(policy, MLP):
-            self.network: nn.Module = Network(*layers_of(policy, pipeline))
+            self.network: nn.Module = StandardMLP(network_of(policy, pipeline.outputs))
         else:
             self.network = copy.deepcopy(policy).cpu()
         named: dict[str, Any] = {"options": pipeline.options}
@@ -153,9 +163,14 @@ def opened(file: Path, pipeline: Pipeline) -> Act:  # noqa: ARG001
     return act
 
 
-def _linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
-    layer = nn.Linear(*weight.shape)
-    layer.weight, layer.bias = (
-        nn.Parameter(torch.from_numpy(array), requires_grad=False) for array in (weight.T.copy(), bias)
-    )
-    return layer
+def _linear(layer: Layer) -> nn.Module:
+    linear = _filled(nn.Linear(*layer.weight.shape), layer.weight.T, layer.bias)
+    if layer.norm is None:
+        return linear
+    return nn.Sequential(linear, _filled(nn.LayerNorm(len(layer.bias), LAYER_NORM_EPSILON), *layer.norm))
+
+
+def _filled(module: nn.Module, weight: np.ndarray, bias: np.ndarray) -> nn.Module:
+    for name, array in (("weight", weight), ("bias", bias)):
+        setattr(module, name, nn.Parameter(torch.from_numpy(np.array(array, order="C")), requires_grad=False))
+    return module
