@@ -36,6 +36,7 @@ bench: .venv/ready  ## the figures in benchmarks/results
 	$(BIN)/python benchmarks/environments.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/pendulum.py
+	$(BIN)/python benchmarks/export.py
 	$(BIN)/python benchmarks/learning.py
 	$(BIN)/python benchmarks/compare.py
 

@@ -10,13 +10,26 @@ if TYPE_CHECKING:
     from rucksac.agent import Agent
     from rucksac.config import Config
     from rucksac.errors import TrainingStopped, UsageError
+    from rucksac.exporting.export import export
     from rucksac.training.callbacks import STOP, Event
     from rucksac.training.evaluate import evaluate
     from rucksac.training.loading import load_agent as load
     from rucksac.training.train import resume, train
 
 __version__ = "0.1.0"
-__all__ = ["STOP", "Agent", "Config", "Event", "TrainingStopped", "UsageError", "evaluate", "load", "resume", "train"]
+__all__ = [
+    "STOP",
+    "Agent",
+    "Config",
+    "Event",
+    "TrainingStopped",
+    "UsageError",
+    "evaluate",
+    "export",
+    "load",
+    "resume",
+    "train",
+]
 
 _HOMES = {
     "STOP": ("rucksac.training.callbacks", "STOP"),
@@ -26,6 +39,7 @@ _HOMES = {
     "TrainingStopped": ("rucksac.errors", "TrainingStopped"),
     "UsageError": ("rucksac.errors", "UsageError"),
     "evaluate": ("rucksac.training.evaluate", "evaluate"),
+    "export": ("rucksac.exporting.export", "export"),
     "load": ("rucksac.training.loading", "load_agent"),
     "resume": ("rucksac.training.train", "resume"),
     "train": ("rucksac.training.train", "train"),

@@ -5,6 +5,7 @@ Importing this package needs no torch; what a command needs is imported when it 
 
 from rucksac.commands.comparing import Compare, Runs
 from rucksac.commands.doctor import Doctor
+from rucksac.commands.export import Export
 from rucksac.commands.looking import Cache, Evaluate, Info, Plot, Recipes, Watch
 from rucksac.commands.parsing import Command
 from rucksac.commands.training import Resume, Train
@@ -18,6 +19,7 @@ COMMANDS: dict[str, type[Command]] = {
     "plot": Plot,
     "compare": Compare,
     "watch": Watch,
+    "export": Export,
     "recipes": Recipes,
     "doctor": Doctor,
     "cache": Cache,

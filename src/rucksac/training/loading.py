@@ -28,6 +28,13 @@ def load_agent(
 
     An agent trained with modules of your own needs them again, `policy` and `critic`, in any state.
     """
+    return load_counted(run, policy, critic, best=best)[0]
+
+
+def load_counted(
+    run: str | Path, policy: nn.Module | None = None, critic: nn.Module | None = None, *, best: bool = False
+) -> tuple[Agent, int]:
+    """Return what `load_agent` does, and the environment steps that the agent had behind it."""
     path = path_of(run)
     found = checkpoints_in(path, BEST if best else CHECKPOINT)
     if not found:
@@ -36,7 +43,7 @@ def load_agent(
         remedy = "give the folder that `rucksac train` wrote" if path.exists() else "there is no such folder"
         raise UsageError(f"{run} holds no {'best ' if best else ''}checkpoint; {remedy}")
     try:
-        return read_agent(found[-1], policy, critic)
+        return read_agent(found[-1], policy, critic), int(found[-1].name.split("-")[-1])
     except UNREADABLE as error:
         older = f"; remove that folder to use the one before, {found[-2].name}" if len(found) > 1 else ""
         raise UsageError(f"the checkpoint in {found[-1]} is damaged or foreign ({in_short(error)}){older}") from error
