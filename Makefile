@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-long lint type layers format bench docs clean
+.PHONY: demo test test-long test-trackers lint type layers format bench docs clean
 
 demo: .venv/ready  ## train Pendulum-v1 and show the result
 	rm -rf demo
@@ -14,8 +14,11 @@ demo: .venv/ready  ## train Pendulum-v1 and show the result
 test: .venv/ready  ## everything that must hold
 	$(BIN)/python -m pytest
 
-test-long: .venv/ready .venv-trackers/ready  ## what takes longer: kills, damaged files, the wheel, other people's collections
+test-long: .venv/ready  ## what takes longer: kills, damaged files, the wheel, other people's collections
 	$(BIN)/python -m pytest -m long
+
+test-trackers: .venv/ready .venv-trackers/ready  ## heavy experiment trackers, in an environment of their own
+	$(BIN)/python -m pytest -m trackers
 
 lint: .venv/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -131,7 +131,7 @@ def settled(found):
     }
 
 
-@pytest.mark.long
+@pytest.mark.trackers
 def test_mlflow_has_one_run_with_every_point_once(run):
     found = told(MLFLOW, f"sqlite:///{run / 'mlflow.db'}")
     assert settled(pairs(found)) == approximately(settled(logged(run)))
@@ -141,7 +141,7 @@ def test_mlflow_has_one_run_with_every_point_once(run):
     assert [int(Path(film).stem.removeprefix("step-")) for film in found["films"]] == [200, 320, 400, 480]
 
 
-@pytest.mark.long
+@pytest.mark.trackers
 def test_wandb_has_its_files_offline_with_one_run_and_every_point_once(run):
     found = told(WANDB, run / "wandb")
     assert settled(pairs(found)) == approximately(settled(logged(run)))
@@ -150,7 +150,7 @@ def test_wandb_has_its_files_offline_with_one_run_and_every_point_once(run):
     assert found["films"] == [200, 320, 400, 480]
 
 
-@pytest.mark.long
+@pytest.mark.trackers
 def test_trackio_has_one_run_on_this_machine_with_every_point_once(run, rucksac):
     found = told(TRACKIO, rucksac.home / "trackio/rucksac.db")
     assert settled(pairs(found)) == approximately(settled(logged(run)))
@@ -159,7 +159,7 @@ def test_trackio_has_one_run_on_this_machine_with_every_point_once(run, rucksac)
     assert found["films"] == [200, 320, 400, 480]
 
 
-@pytest.mark.long
+@pytest.mark.trackers
 def test_mlflow_goes_where_its_variable_leads(rucksac, tmp_path):
     where = f"sqlite:///{tmp_path / 'central.db'}"
     words = ["--steps", 120, "--run", tmp_path / "run", "--track", "mlflow"]
@@ -168,7 +168,7 @@ def test_mlflow_goes_where_its_variable_leads(rucksac, tmp_path):
     assert not (tmp_path / "run/mlflow.db").exists()
 
 
-@pytest.mark.long
+@pytest.mark.trackers
 def test_servers_that_do_not_answer_cost_a_run_nothing_but_a_warning(rucksac, tmp_path):
     nowhere = "http://127.0.0.1:9"
     variables = {"MLFLOW_TRACKING_URI": nowhere, "WANDB_BASE_URL": nowhere, "WANDB_API_KEY": "0" * 40}
