@@ -220,7 +220,7 @@ def test_settings_override_those_of_a_recipe(tmp_path):
     assert summary["grad_steps"] == 261
     done = rucksac("train", "Pendulum-v1", "--recipe", "td3", "--value-network", "--run", tmp_path / "other")
     assert done.returncode == 2
-    assert "--target-policy would do nothing; give --no-target-policy or --no-value-network" in done.stderr
+    assert "--target-policy would do nothing; leave that out, or give --no-value-network" in done.stderr
 
 
 def test_settings_come_from_recipe_then_file_then_flags(tmp_path):

@@ -213,7 +213,7 @@ class Config:
         value = getattr(self, name)
         given = f"--no-{name.replace('_', '-')}" if value is False else flag(name)
         if not isinstance(value, bool):
-            given += f" {value}"
+            given += f" {value:g}" if isinstance(value, float) else f" {value}"
         for each in idle:
             if each.when(self):
                 raise UsageError(f"{each.why}, so {given} would do nothing; leave that out, or give {each.instead}")

@@ -62,7 +62,7 @@ def test_alpha_has_no_effect():
 
 
 def test_a_deterministic_policy_is_refused_where_it_means_nothing():
-    with pytest.raises(UsageError, match="no entropy that could reach --target-entropy -1; leave that out"):
+    with pytest.raises(UsageError, match="no entropy, so --target-entropy -1 would do nothing; leave that out"):
         config(deterministic_policy=True, target_entropy=-1.0)
     with pytest.raises(UsageError, match="continuous actions, but here are 2 choices; give --no-deterministic-policy"):
         rucksac.train("CartPole-v1", deterministic_policy=True, steps=40, **SMALL)

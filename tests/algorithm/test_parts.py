@@ -89,7 +89,7 @@ PAIRS = [
 
 def refusal(settings, discrete):
     if settings.get("value_network") and settings.get("target_policy"):
-        return "give --no-target-policy or --no-value-network"
+        return "so --target-policy would do nothing; leave that out, or give --no-value-network"
     if settings.get("value_network") and {"target_network", "target_critics", "returns"} & set(settings):
         return "target comes from that network, so --.* would do nothing"
     if settings.get("returns") and settings.get("target_critics"):
