@@ -37,7 +37,8 @@ def batch(seed=0, rows=ROWS):
 
 def draws(seed=1, rows=ROWS):
     names = ("evaluation", "improvement")
-    return dict(zip(names, torch.randn(2, rows, 2, generator=torch.Generator().manual_seed(seed)), strict=True))
+    noise = torch.randn(2, rows, 2, generator=torch.Generator().manual_seed(seed))
+    return {**dict(zip(names, noise, strict=True)), "subset": torch.tensor([0, 1])}
 
 
 def scalars(policy=1e-3, critic=1e-3, temperature=1e-3, tau=0.1):

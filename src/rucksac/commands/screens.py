@@ -28,7 +28,7 @@ def screen(name: str, command: Any, default: Any, everything: bool) -> str:
     if everything:
         lines += ["", *_wrapped(more, width)] if more else []
     else:
-        lines += _wrapped(f"These are the flags that many need; rucksac {name} --help all has every one.", width)
+        lines += _wrapped(f"Common flags; rucksac {name} --help all has every one.", width)
     own = [entry for entry in _entries(command) if entry[0] != "settings" and (everything or entry[3])]
     lines += ["", f"{command.takes.strip('[]')}, and where settings come from and results go:" if own else ""]
     for field, kind, doc, _ in own:

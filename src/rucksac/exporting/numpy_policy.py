@@ -50,7 +50,7 @@ class Policy:
             x = ACTIVATIONS[self.about["activation"]](x) if number else x
             x = x @ a[f"weight{number}"] + a[f"bias{number}"]
             if f"norm_bias{number}" in a:
-                x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + np.float32(1e-6))
+                x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + np.float32(1e-5))
                 x = x * a[f"norm_weight{number}"] + a[f"norm_bias{number}"]
         if noise is not None:
             noise = np.asarray(noise, np.float32).reshape(len(x), -1)
