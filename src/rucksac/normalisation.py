@@ -13,7 +13,6 @@ class Moments:
         self.count, self.mean, self.squares = np.zeros(1), np.zeros(size), np.zeros(size)
 
     def add(self, row: np.ndarray) -> None:
-        """Take in one row."""
         self.count += 1.0
         delta = row - self.mean
         self.mean += delta / self.count

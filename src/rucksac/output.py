@@ -53,7 +53,6 @@ class Unfailing(io.TextIOBase):
         os.close(nowhere)
 
     def fileno(self) -> int:
-        """Return the descriptor of the stream."""
         return self._stream.fileno()
 
     def isatty(self) -> bool:
@@ -62,7 +61,6 @@ class Unfailing(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """Return the encoding of the stream."""
         return self._stream.encoding
 
     def __getattr__(self, name: str) -> Any:

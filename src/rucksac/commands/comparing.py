@@ -53,7 +53,6 @@ class Compare(Command):
     """Print one JSON object with every run, curve, interval and profile."""
 
     def run(self) -> int:
-        """Compare."""
         from rucksac.compare.alignment import Question
         from rucksac.compare.comparison import compare
         from rucksac.compare.reading import read_group
@@ -89,7 +88,6 @@ class Runs(Command):
     """Print a JSON array with an object for each run."""
 
     def run(self) -> int:
-        """List."""
         found = []
         for path in find_runs(self.folder):
             inside = path.relative_to(self.folder)

@@ -43,10 +43,9 @@ class Doctor(Command):
         return cls(settings=settings_of(words))
 
     def run(self) -> int:
-        """Examine."""
-        from rucksac.tools.doctor import examine_environment
-        from rucksac.tools.findings import EXIT_CODES, closing, to_json, to_lines, worst
-        from rucksac.tools.machine import examine_machine
+        from rucksac.doctor.environment import examine_environment
+        from rucksac.doctor.findings import EXIT_CODES, closing, to_json, to_lines, worst
+        from rucksac.doctor.machine import examine_machine
 
         for name, given in (("--episodes", self.episodes), ("--play-steps", self.play_steps)):
             if given is not None and given < 1:

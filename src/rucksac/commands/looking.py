@@ -62,7 +62,6 @@ class Evaluate(TakesEnvArgs):
     """Print one JSON object."""
 
     def run(self) -> int:
-        """Evaluate."""
         from rucksac.training.evaluate import evaluate
         from rucksac.training.loading import load_agent
 
@@ -93,7 +92,6 @@ class Plot(Command):
     not given."""
 
     def run(self) -> int:
-        """Plot."""
         from rucksac.tools.plot import plot
         from rucksac.training.overview import members
 
@@ -127,7 +125,6 @@ class Watch(TakesEnvArgs):
     """Environment id, for a run that was trained from Python with a function."""
 
     def run(self) -> int:
-        """Watch."""
         from rucksac.training.display import has_display
         from rucksac.training.loading import load_agent
         from rucksac.training.watch import show, write_video
@@ -162,7 +159,6 @@ class Recipes(Command):
     """Print one JSON object with every setting, of the recipe or of all."""
 
     def run(self) -> int:
-        """List or explain."""
         from rucksac.tools.recipes import as_json, explanation, listing
 
         if self.json:
@@ -181,7 +177,6 @@ class Cache(Command):
     """Remove them; the next run compiles again."""
 
     def run(self) -> int:
-        """Show or remove."""
         from rucksac.compilation import cache_folder, cached_bytes, clear_cache
 
         taken = size(clear_cache() if self.clear else cached_bytes())

@@ -57,7 +57,6 @@ class Train(Command):
         return cls(env=tyro.MISSING, settings=settings_of(words))
 
     def run(self) -> int:
-        """Train."""
         with hushed(self.quiet):
             return self._run()
 
@@ -118,7 +117,6 @@ class Resume(Command):
     """Print the summary as one JSON object on standard output."""
 
     def run(self) -> int:
-        """Resume."""
         with hushed(self.quiet):
             return self._run()
 

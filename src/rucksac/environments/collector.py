@@ -23,15 +23,12 @@ class LocalEnvGroup:
         return len(self.adapters)
 
     def reset(self, seeds: dict[int, int]) -> dict[int, np.ndarray]:
-        """See `EnvGroup`."""
         return {env_index: self.adapters[env_index].reset(seed) for env_index, seed in seeds.items()}
 
     def step(self, actions: np.ndarray) -> list[Stepped | Began | Lost]:
-        """See `EnvGroup`."""
         return [adapter.step(action) for adapter, action in zip(self.adapters, actions, strict=True)]
 
     def play(self, env_index: int, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:
-        """See `EnvGroup`."""
         return play(self.adapters[env_index], seed, actions)
 
 

@@ -192,7 +192,6 @@ class WorkerEnvGroup:
         return {env_index: self._rows["obs"][env_index].copy() for env_index in seeds}
 
     def step(self, actions: np.ndarray) -> list[Stepped | Began | Lost]:
-        """See `EnvGroup`."""
         self._rows["action"] = actions
         answered = self._ask("step", {env_index: () for env_index in range(len(self)) if env_index in self._under_way})
         rows = self._rows.copy()
@@ -211,7 +210,6 @@ class WorkerEnvGroup:
         return played
 
     def close(self) -> None:
-        """End all processes."""
         for worker in self._workers:
             worker.hang_up()
         deadline = time.monotonic() + SECONDS_TO_END

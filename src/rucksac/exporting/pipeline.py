@@ -38,7 +38,6 @@ class Part:
 
     @property
     def name(self) -> str:
-        """Return its path as one word."""
         return ".".join(map(str, self.path)) or OBSERVATION
 
     @property

@@ -67,7 +67,6 @@ class Console:
             self._out.print(f"{self._beginning.capitalize()}.")
 
     def note(self, text: str) -> None:
-        """Show one line."""
         self._out.print(text, markup=False)
 
     def finish(self, summary: dict[str, Any], folder: Path | None) -> None:

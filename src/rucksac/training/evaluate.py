@@ -31,7 +31,6 @@ class Evaluation(NamedTuple):
 
     @property
     def returns(self) -> np.ndarray:
-        """Return the returns, one per episode."""
         return np.array([episode.total_return for episode in self.episodes])
 
     @property

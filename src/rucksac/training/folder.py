@@ -124,7 +124,6 @@ class RunFolder:
         return ", ".join(f"{name} was {printable(str(before[name]))} and is {now[name]}" for name in different)
 
     def write_summary(self, summary: dict[str, Any]) -> None:
-        """Write summary.json."""
         self._write_json("summary.json", summary)
 
     def read_config(self) -> dict[str, Any]:

@@ -88,7 +88,6 @@ class CsvRecorder:
             self._on_error(error)
 
     def close(self) -> None:
-        """Close the files."""
         for file in self._files.values():
             with contextlib.suppress(OSError):  # what belongs to the last checkpoint has been written by `written`
                 file.close()

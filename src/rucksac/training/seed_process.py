@@ -41,7 +41,6 @@ class SeedProcess:
         return seed
 
     def start(self) -> None:
-        """Start the process."""
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed when the process has ended)
         command = [sys.executable, "-m", "rucksac", "resume", str(self.folder), "--quiet"]
         self.process = subprocess.Popen(

@@ -75,7 +75,6 @@ class TensorBoard:
                 self._writer.file_writer.add_summary(summary)
 
     def log(self, points: Sequence[Point]) -> None:
-        """See `Tracker`."""
         for step, figures, videos in points:
             for name, value in figures.items():
                 self._writer.add_scalar(name, value, step)
@@ -84,7 +83,6 @@ class TensorBoard:
         self._writer.flush()
 
     def close(self) -> None:
-        """See `Tracker`."""
         self._writer.close()
 
 
@@ -131,7 +129,6 @@ class Mlflow:
             raise
 
     def log(self, points: Sequence[Point]) -> None:
-        """See `Tracker`."""
         now = int(time.time() * 1000)
         metrics = [self._metric(name, value, now, p.step) for p in points for name, value in p.figures.items()]
         for first in range(0, len(metrics), MOST_AT_ONCE):
@@ -141,7 +138,6 @@ class Mlflow:
                 self._client.log_artifact(self.known_as, str(file), name)
 
     def close(self) -> None:
-        """See `Tracker`."""
         self._client.set_terminated(self.known_as)
 
 
@@ -169,13 +165,11 @@ class Wandb:
         )
 
     def log(self, points: Sequence[Point]) -> None:
-        """See `Tracker`."""
         for step, figures, videos in points:
             films = {name: self._wandb.Video(str(file), format="mp4") for name, file in videos.items()}
             self._run.log({**figures, **films}, step=step)
 
     def close(self) -> None:
-        """See `Tracker`."""
         self._run.finish()
 
 
@@ -214,12 +208,10 @@ class Trackio:
         )
 
     def log(self, points: Sequence[Point]) -> None:
-        """See `Tracker`."""
         for step, figures, videos in points:
             self._run.log({**figures, **{name: self._video(file, format="mp4") for name, file in videos.items()}}, step)
 
     def close(self) -> None:
-        """See `Tracker`."""
         self._run.finish()
 
 

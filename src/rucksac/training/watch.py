@@ -69,7 +69,6 @@ class _Telling(gymnasium.Wrapper):
         self._return = 0.0
 
     def step(self, action: Any) -> Any:
-        """Step and count."""
         result = self.env.step(action)
         _, reward, terminated, truncated, _ = result
         self._steps += 1
@@ -91,19 +90,16 @@ class _Filming(gymnasium.Wrapper):
         self._writer: Any = None
 
     def reset(self, **kwargs: Any) -> Any:
-        """Reset and film the first frame."""
         result = self.env.reset(**kwargs)
         self._film()
         return result
 
     def step(self, action: Any) -> Any:
-        """Step and film."""
         result = self.env.step(action)
         self._film()
         return result
 
     def finish(self) -> None:
-        """Complete the file."""
         if self._writer:
             self._writer.close()
 

@@ -4,7 +4,7 @@ import math
 import shlex
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Verdict = Literal["fine", "advice", "cannot"]
@@ -24,6 +24,10 @@ class Finding:
     verdict: Verdict = "fine"
     remedy: str = ""
     flags: tuple[str, ...] = ()  # of `rucksac train`, where settings are the remedy
+
+    def advising(self, more: str, remedy: str, *flags: str) -> "Finding":
+        """Return the same finding with more words, and advice."""
+        return replace(self, says=self.says + more, verdict="advice", remedy=remedy, flags=flags)
 
 
 def worst(findings: Iterable[Finding]) -> Verdict:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def patience(seconds: float) -> Iterator[None]:
+def timeout_after(seconds: float) -> Iterator[None]:
     """Raise `TimeoutError` inside of what is under way once it has taken so long.
 
     It reaches Python code of the main thread on systems with timers that send signals, so not on Windows; elsewhere,

@@ -12,6 +12,12 @@ from gymnasium.wrappers import TimeLimit
 
 from rucksac.compilation import compiler
 from rucksac.config import Config
+from rucksac.doctor import costs
+from rucksac.doctor.assessment import assess_play, assess_spaces, failure
+from rucksac.doctor.findings import Finding
+from rucksac.doctor.random_play import RandomPlay, play_randomly
+from rucksac.doctor.statistics import Measured, PlayStatistics
+from rucksac.doctor.timeout import timeout_after
 from rucksac.environments.collector import LocalEnvGroup
 from rucksac.environments.env_group import EnvGroup
 from rucksac.environments.making import Env, EnvSource, closed_at_last, make
@@ -20,11 +26,6 @@ from rucksac.environments.reading import spaces_of
 from rucksac.environments.spaces import Spaces
 from rucksac.errors import UsageError
 from rucksac.resources import available_memory, available_threads
-from rucksac.tools import costs
-from rucksac.tools.examination import failure, judge_play, judge_spaces
-from rucksac.tools.findings import Finding
-from rucksac.tools.patience import patience
-from rucksac.tools.random_play import Hearing, RandomPlay, Sights, play_randomly
 from rucksac.training.needs import replay_bytes
 
 MOST_STEPS, MOST_SECONDS = 2_000, 10.0  # of random play
@@ -51,20 +52,22 @@ def examine_environment(
 def _examine(
     source: EnvSource, config: Config, most_steps: int, episodes: int | None, cleanup: ExitStack
 ) -> Iterator[Finding]:
-    with patience(config.env_timeout):
+    with timeout_after(config.env_timeout):
         env = cleanup.enter_context(closed_at_last(make(source, config)))
     spaces = spaces_of(env, config.action_low, config.action_high)
     observation = env.single_observation_space if isinstance(env, VectorEnv) else env.observation_space
-    yield from judge_spaces(observation, spaces)
-    sights = Sights(observation, spaces.observations)
-    envs = env_group_of(config, Hearing(env, sights, config.env_timeout) if isinstance(env, gymnasium.Env) else env)
-    play = play_randomly(envs, sights, config.seed, most_steps, episodes, MOST_SECONDS)
+    yield from assess_spaces(observation, spaces)
+    statistics = PlayStatistics(observation, spaces.observations)
+    envs = env_group_of(
+        config, Measured(env, statistics, config.env_timeout) if isinstance(env, gymnasium.Env) else env
+    )
+    play = play_randomly(envs, statistics, config.seed, most_steps, episodes, MOST_SECONDS)
     time_limit = _time_limit(env)
-    yield from judge_play(play, sights, config, time_limit)
+    yield from assess_play(play, statistics, config, time_limit)
     if play.failure:
-        yield failure(play, sights)
+        yield failure(play, statistics)
         return
-    seconds = (sights.seconds or play.seconds) / play.steps
+    seconds = (statistics.seconds or play.seconds) / play.steps
     if isinstance(envs, LocalEnvGroup):
         other = cleanup.enter_context(closed_at_last(make(source, config)))
         if other.unwrapped is env.unwrapped:
@@ -82,9 +85,9 @@ def _examine(
 
 def _repeatability(play: RandomPlay, envs: EnvGroup, other: EnvGroup) -> Finding:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they were heard during play
-        here = [trail.first_difference(envs) for trail in play.trails]
-        there = play.trails[0].first_difference(other)
+        warnings.simplefilter("ignore")  # the same as during play
+        here = [start.first_difference(envs) for start in play.starts]
+        there = play.starts[0].first_difference(other)
     again = next((step for step in here if step is not None), None)
     values = {"same_instance": again is None, "new_instance": there is None, "steps": [again, there]}
     if again is None and there is None:

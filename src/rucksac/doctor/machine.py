@@ -11,8 +11,8 @@ import imageio_ffmpeg
 import torch
 
 from rucksac.compilation import cache_folder, cached_bytes, compiler
+from rucksac.doctor.findings import Finding
 from rucksac.resources import available_memory, available_threads, processor
-from rucksac.tools.findings import Finding
 from rucksac.training.display import has_display
 from rucksac.training.folder import versions
 

@@ -11,12 +11,12 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from rucksac.cli import main
 from rucksac.config import Config
+from rucksac.doctor.assessment import name_of_number
+from rucksac.doctor.environment import examine_environment
+from rucksac.doctor.findings import EXIT_CODES, Finding, closing, to_json, worst
+from rucksac.doctor.machine import examine_machine
 from rucksac.environments.spaces import LARGEST_REWARD
 from rucksac.resources import available_threads
-from rucksac.tools.doctor import examine_environment
-from rucksac.tools.examination import name_of_number
-from rucksac.tools.findings import EXIT_CODES, Finding, closing, to_json, worst
-from rucksac.tools.machine import examine_machine
 from tests.worlds import Counter, Faulty, World
 
 SMALL = Config(hidden=(8,), compile="never", threads=1, buffer_size=1_000, batch_size=16, warmup=20)

@@ -1,6 +1,7 @@
-"""Judging what an environment is like to learn in, from its spaces and from random play. Limits are rules of thumb."""
+"""Assessing an environment, from its spaces and from random play. Limits are rules of thumb."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -8,11 +9,12 @@ import numpy as np
 from gymnasium import spaces as kinds
 
 from rucksac.config import Config
+from rucksac.doctor.findings import Finding
+from rucksac.doctor.random_play import RandomPlay
+from rucksac.doctor.statistics import PlayStatistics
 from rucksac.environments.choices import Choices
 from rucksac.environments.spaces import Continuous, Spaces
 from rucksac.text import count
-from rucksac.tools.findings import Finding
-from rucksac.tools.random_play import RandomPlay, Sights
 
 WIDE_ACTIONS = 1e6  # between bounds; wider ones are a way of saying "no bounds"
 LARGE_OBSERVATION, SMALL_OBSERVATION = 20.0, 0.01  # root mean square, standard deviation
@@ -26,7 +28,7 @@ NAMED = 5  # numbers that a sentence names one by one
 PLAIN_REWARDS = {"float", "int", "bool", "float64", "float32", "float16", "int64", "int32", "bool_"}
 
 
-def judge_spaces(observation: gymnasium.Space[Any], spaces: Spaces) -> Iterator[Finding]:
+def assess_spaces(observation: gymnasium.Space[Any], spaces: Spaces) -> Iterator[Finding]:
     """Say what the agent sees and does."""
     yield Finding(
         "observations",
@@ -49,23 +51,25 @@ def judge_spaces(observation: gymnasium.Space[Any], spaces: Spaces) -> Iterator[
         yield _continuous(actions)
 
 
-def judge_play(play: RandomPlay, sights: Sights, config: Config, time_limit: int | None) -> Iterator[Finding]:
+def assess_play(
+    play: RandomPlay, statistics: PlayStatistics, config: Config, time_limit: int | None
+) -> Iterator[Finding]:
     """Say what random play showed; `time_limit` is that of the environment, if it is known."""
     yield from _episodes(play, config, time_limit)
-    if sights.obs.count:
-        yield from _observations(sights, config)
-    if sights.reward.count:
-        yield from _rewards(play, sights, config)
+    if statistics.obs.count:
+        yield from _observations(statistics, config)
+    if statistics.reward.count:
+        yield from _rewards(play, statistics, config)
     if play.warnings:
         yield Finding("warnings", " / ".join(play.warnings[:NAMED]), {"texts": play.warnings})
 
 
-def failure(play: RandomPlay, sights: Sights) -> Finding:
+def failure(play: RandomPlay, statistics: PlayStatistics) -> Finding:
     """Say what ended random play, and where."""
-    step, where = sights.episode_step, f"the episode that reset(seed={play.failed_in}) began"
+    step, where = statistics.episode_step, f"the episode that reset(seed={play.failed_in}) began"
     explained = ""
-    if np.isfinite(sights.last).all() and not np.isfinite(sights.last_as_float32).all():
-        explained = f", as {sights.last[~np.isfinite(sights.last_as_float32)][0]:g} is too large for float32"
+    if np.isfinite(statistics.last).all() and not np.isfinite(statistics.last_as_float32).all():
+        explained = f", as {statistics.last[~np.isfinite(statistics.last_as_float32)][0]:g} is too large for float32"
     return Finding(
         "failure",
         f"at step {step} of {where}: {play.failure}{explained}",
@@ -108,23 +112,18 @@ def _continuous(actions: Continuous) -> Finding:
     if np.ptp(low) or np.ptp(high):
         span = f"each within its own bounds, {low.min():g} to {high.max():g} at most"
     says = f"{actions.size} number{'s' if actions.size > 1 else ''} {span}, {actions.dtype}"
+    finding = Finding("actions", says, values)
     if ((high - low) > WIDE_ACTIONS).any():
-        return Finding(
-            "actions",
-            f"{says}: random actions are all enormous, and small ones hardly ever tried",
-            values,
-            "advice",
+        return finding.advising(
+            ": random actions are all enormous, and small ones hardly ever tried",
             "give --action-low and --action-high, the range in which actions make sense",
         )
     if actions.dtype.kind in "iu":
-        return Finding(
-            "actions",
-            f"{says}: what the agent chooses is rounded to whole numbers",
-            values,
-            "advice",
+        return finding.advising(
+            ": what the agent chooses is rounded to whole numbers",
             "if these are kinds of action rather than amounts, declare them as Discrete or MultiDiscrete",
         )
-    return Finding("actions", says, values)
+    return finding
 
 
 def _episodes(play: RandomPlay, config: Config, time_limit: int | None) -> Iterator[Finding]:
@@ -136,41 +135,25 @@ def _episodes(play: RandomPlay, config: Config, time_limit: int | None) -> Itera
         "truncated": play.truncated,
         "time_limit": time_limit,
     }
-    if not len(lengths):
-        if time_limit or play.failure:
-            limit = f"; the environment cuts it off after {time_limit:,}" if time_limit else ""
-            yield Finding("episodes", f"none ended in {play.steps:,} steps{limit}", values)
-        else:
-            yield Finding(
-                "episodes",
-                f"none ended in {play.steps:,} steps, and Gymnasium knows of no time limit: training would see a "
-                "single start, and an evaluation might never end",
-                values,
-                "advice",
-                f"--time-limit {USUAL_TIME_LIMIT}, or whatever shows all that is to be learned",
-                ("--time-limit", str(USUAL_TIME_LIMIT)),
-            )
-        longest = time_limit or 0
-    else:
+    if len(lengths):
         longest = int(lengths.max())
         values |= {"shortest": int(lengths.min()), "mean": float(lengths.mean()), "longest": longest}
-        same = lengths.min() == longest
-        span = (
-            f"{count(longest, 'step')} each"
-            if same
-            else f"{lengths.min():,} to {longest:,} steps, {lengths.mean():.0f} on average"
-        )
-        says = f"{len(lengths)} ended, {span}; {play.terminated} terminated, {play.truncated} truncated"
-        if same and play.terminated == len(lengths) > 2 and longest >= MANY_STEPS:
-            yield Finding(
-                "episodes",
-                f"{says}: this looks like a time limit, which the agent would take for the end of all rewards",
-                values,
-                "advice",
-                "if it is one, let step return truncated instead of terminated",
-            )
+        yield _ended_episodes(play, lengths, values)
+    else:
+        longest = time_limit or 0
+        finding = Finding("episodes", f"none ended in {play.steps:,} steps", values)
+        if time_limit:
+            yield replace(finding, says=f"{finding.says}; the environment cuts it off after {time_limit:,}")
+        elif play.failure:
+            yield finding
         else:
-            yield Finding("episodes", says, values)
+            yield finding.advising(
+                ", and Gymnasium knows of no time limit: training would see a single start, and an evaluation might "
+                "never end",
+                f"--time-limit {USUAL_TIME_LIMIT}, or whatever shows all that is to be learned",
+                "--time-limit",
+                str(USUAL_TIME_LIMIT),
+            )
     horizon = 1.0 / (1.0 - config.gamma)
     if longest > HORIZONS * horizon:
         skip = round(longest / (HORIZONS / 3.0 * horizon))
@@ -185,13 +168,28 @@ def _episodes(play: RandomPlay, config: Config, time_limit: int | None) -> Itera
         )
 
 
-def _observations(sights: Sights, config: Config) -> Iterator[Finding]:
-    obs = sights.obs
+def _ended_episodes(play: RandomPlay, lengths: np.ndarray, values: dict[str, Any]) -> Finding:
+    shortest, longest = lengths.min(), lengths.max()
+    span = f"{shortest:,} to {longest:,} steps, {lengths.mean():.0f} on average"
+    if shortest == longest:
+        span = f"{count(int(longest), 'step')} each"
+    says = f"{len(lengths)} ended, {span}; {play.terminated} terminated, {play.truncated} truncated"
+    finding = Finding("episodes", says, values)
+    if shortest == longest >= MANY_STEPS and play.terminated == len(lengths) > 2:
+        return finding.advising(
+            ": this looks like a time limit, which the agent would take for the end of all rewards",
+            "if it is one, let step return truncated instead of terminated",
+        )
+    return finding
+
+
+def _observations(statistics: PlayStatistics, config: Config) -> Iterator[Finding]:
+    obs = statistics.obs
     constant = obs.low == obs.high
     scale = obs.rms[~constant] if not constant.all() else obs.rms
-    in_box = _in_boxes(sights.space)
+    in_box = _in_boxes(statistics.space)
     values = {
-        "types": sorted(sights.types),
+        "types": sorted(statistics.types),
         "low": float(obs.low.min()),
         "high": float(obs.high.max()),
         "smallest_rms": float(scale.min()),
@@ -199,19 +197,16 @@ def _observations(sights: Sights, config: Config) -> Iterator[Finding]:
     }
     says = f"{obs.low.min():.3g} to {obs.high.max():.3g}; root mean squares {scale.min():.3g} to {scale.max():.3g}"
     odd = in_box & ~constant & ((obs.rms > LARGE_OBSERVATION) | (obs.std < SMALL_OBSERVATION))
+    finding = Finding("observation scale", says, values)
     if odd.any() and not config.normalise_observations:
-        yield Finding(
-            "observation scale",
-            f"{says}; far from 1, or hardly varying: {_names(sights, odd)}",
-            values,
-            "advice",
+        finding = finding.advising(
+            f"; far from 1, or hardly varying: {_names(statistics, odd)}",
             "--normalise-observations brings all of them to a spread of 1",
-            ("--normalise-observations",),
+            "--normalise-observations",
         )
-    else:
-        yield Finding("observation scale", says, values)
+    yield finding
     if (unchanging := constant & in_box).any():
-        says = "nothing ever changed" if constant.all() else f"never changed: {_names(sights, unchanging)}"
+        says = "nothing ever changed" if constant.all() else f"never changed: {_names(statistics, unchanging)}"
         yield Finding(
             "constant numbers",
             says,
@@ -219,23 +214,23 @@ def _observations(sights: Sights, config: Config) -> Iterator[Finding]:
             "advice",
             "check that they are meant to be there; gymnasium.wrappers.TransformObservation can leave them out",
         )
-    if sights.outside.any():
-        worst = int(sights.outside.argmax())
+    if statistics.outside.any():
+        outside, worst = statistics.outside, int(statistics.outside.argmax())
         yield Finding(
             "outside of space",
-            f"outside of what observation_space declares: {_names(sights, sights.outside > 0)}; the first of them in "
-            f"{sights.outside[worst]:,} of {obs.count:,} observations, from {obs.low[worst]:.4g} to "
-            f"{obs.high[worst]:.4g} where {sights.low[worst]:.4g} to {sights.high[worst]:.4g} is declared",
-            {"count": int((sights.outside > 0).sum())},
+            f"outside of what observation_space declares: {_names(statistics, outside > 0)}; the first of them in "
+            f"{outside[worst]:,} of {obs.count:,} observations, {obs.low[worst]:.4g} to {obs.high[worst]:.4g} where "
+            f"{statistics.low[worst]:.4g} to {statistics.high[worst]:.4g} is declared",
+            {"count": int((outside > 0).sum())},
             "advice",
             "learning does not use these bounds, other tools may; correct observation_space",
         )
     magnitude = np.maximum(abs(obs.low), abs(obs.high))
-    lost = (sights.change_lost > LOST_CHANGES * sights.changed) & (obs.high - obs.low < NARROW * magnitude)
+    lost = (statistics.change_lost > LOST_CHANGES * statistics.changed) & (obs.high - obs.low < NARROW * magnitude)
     if lost.any():
         yield Finding(
             "digits lost",
-            f"changes are too small for float32 beside the size of the value: {_names(sights, lost)}, such as "
+            f"changes are too small for float32 beside the size of the value: {_names(statistics, lost)}, such as "
             f"{obs.high[lost.argmax()]:.17g}",
             {"count": int(lost.sum())},
             "advice",
@@ -243,38 +238,31 @@ def _observations(sights: Sights, config: Config) -> Iterator[Finding]:
         )
 
 
-def _rewards(play: RandomPlay, sights: Sights, config: Config) -> Iterator[Finding]:
-    reward = sights.reward
+def _rewards(play: RandomPlay, statistics: PlayStatistics, config: Config) -> Iterator[Finding]:
+    reward = statistics.reward
     low, high, mean, std, rms = (
         float(each[0]) for each in (reward.low, reward.high, reward.mean, reward.std, reward.rms)
     )
-    values = {"low": low, "high": high, "mean": mean, "std": std, "types": sorted(sights.reward_types)}
+    values = {"low": low, "high": high, "mean": mean, "std": std, "types": sorted(statistics.reward_types)}
     says = f"{low:.3g} to {high:.3g}, {mean:.3g} on average, standard deviation {std:.3g}"
     if low == high:
         says = f"always {low:.3g}"
+    finding = Finding("rewards", says, values)
     if low == high and not play.terminated:
-        yield Finding(
-            "rewards",
-            f"{says}, and nothing terminated: random actions give nothing to learn from",
-            values,
-            "advice",
+        finding = finding.advising(
+            ", and nothing terminated: random actions give nothing to learn from",
             "give rewards on the way to the goal, or check that the environment gives any; a longer --warmup may help",
         )
     elif not config.normalise_rewards and (rms > LARGE_REWARD or 0.0 < rms < SMALL_REWARD):
-        size = (
-            "large: the critics take long to reach their sums" if rms > 1 else "small: entropy outweighs them at first"
-        )
-        yield Finding(
-            "rewards",
-            f"{says}; {size}",
-            values,
-            "advice",
+        finding = finding.advising(
+            "; large: the critics take long to reach their sums"
+            if rms > 1
+            else "; small: entropy outweighs them at first",
             "--normalise-rewards divides them by the spread of their discounted sums",
-            ("--normalise-rewards",),
+            "--normalise-rewards",
         )
-    else:
-        yield Finding("rewards", says, values)
-    if strange := sorted(sights.reward_types - PLAIN_REWARDS):
+    yield finding
+    if strange := sorted(statistics.reward_types - PLAIN_REWARDS):
         yield Finding(
             "reward type",
             f"rewards are {', '.join(strange)}",
@@ -282,11 +270,11 @@ def _rewards(play: RandomPlay, sights: Sights, config: Config) -> Iterator[Findi
             "advice",
             "return float(reward): anything else is slower and may stop working",
         )
-    if sights.both_ends:
+    if statistics.both_ends:
         yield Finding(
             "both ends",
-            f"{sights.both_ends} steps were terminated and truncated at once; termination counts",
-            {"steps": sights.both_ends},
+            f"{statistics.both_ends} steps were terminated and truncated at once; termination counts",
+            {"steps": statistics.both_ends},
         )
 
 
@@ -298,8 +286,8 @@ def _in_boxes(space: gymnasium.Space[Any]) -> np.ndarray:
     return np.full(kinds.flatdim(space), isinstance(space, kinds.Box))
 
 
-def _names(sights: Sights, which: np.ndarray) -> str:
+def _names(statistics: PlayStatistics, which: np.ndarray) -> str:
     numbers = np.flatnonzero(which)
-    named = ", ".join(f"obs{name_of_number(sights.space, int(index))}" for index in numbers[:NAMED])
+    named = ", ".join(f"obs{name_of_number(statistics.space, int(index))}" for index in numbers[:NAMED])
     more = f" and {numbers.size - NAMED:,} more" if numbers.size > NAMED else ""
     return f"{named}{more}"
