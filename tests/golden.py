@@ -16,7 +16,7 @@ from rucksac.algorithm.recipes import RECIPES
 from rucksac.algorithm.update import Batch
 from rucksac.building import build
 from rucksac.learner import Learner
-from tests.algorithm.test_update import SPACES
+from tests.algorithm.steps import SPACES
 
 FILE = Path(__file__).with_suffix(".csv")
 STEPS, ROWS = 50, 16

@@ -12,9 +12,7 @@ import time
 import pytest
 
 from rucksac.cli import main
-
-COMMAND = [sys.executable, "-m", "rucksac"]
-SMALL = "--steps 300 --warmup 50 --batch-size 32 --hidden 16 --threads 1 --eval-episodes 2 --compile never".split()
+from tests.runs import COMMAND, SMALL_FLAGS
 
 
 def rucksac(*words, cwd=None, **kwargs):
@@ -27,7 +25,7 @@ def rucksac(*words, cwd=None, **kwargs):
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     for seed in (1, 2):
-        done = rucksac("train", "Pendulum-v1", *SMALL, "--seed", seed, "--run", folder / f"p{seed}")
+        done = rucksac("train", "Pendulum-v1", *SMALL_FLAGS, "--seed", seed, "--run", folder / f"p{seed}")
         assert done.returncode == 0, done.stderr
     return folder
 
@@ -71,7 +69,7 @@ def test_help_is_a_command_too(capsys):
 
 
 def test_training_shows_progress_and_names_the_next_commands(tmp_path):
-    done = rucksac("train", "Pendulum-v1", *SMALL, cwd=tmp_path)
+    done = rucksac("train", "Pendulum-v1", *SMALL_FLAGS, cwd=tmp_path)
     assert done.returncode == 0
     assert done.stdout == ""
     assert "3 observations, 1 action; 300 steps" in done.stderr
@@ -82,7 +80,7 @@ def test_training_shows_progress_and_names_the_next_commands(tmp_path):
         "checkpoints", "config.json", "episodes.csv", "evaluations.csv", "lock", "metrics.csv", "replay",
         "summary.json",
     }  # fmt: skip
-    again = rucksac("train", "Pendulum-v1", *SMALL, "--quiet", "--json", cwd=tmp_path)
+    again = rucksac("train", "Pendulum-v1", *SMALL_FLAGS, "--quiet", "--json", cwd=tmp_path)
     assert again.stderr == ""
     assert json.loads(again.stdout)["run"] == "runs/Pendulum-v1-rucksac-seed1-2"
 
@@ -92,7 +90,7 @@ def test_a_live_table_on_a_terminal(tmp_path):
 
     leader, follower = pty.openpty()
     process = subprocess.Popen(
-        [*COMMAND, "train", "Pendulum-v1", *SMALL, "--log-every", "100", "--run", str(tmp_path / "run")],
+        [*COMMAND, "train", "Pendulum-v1", *SMALL_FLAGS, "--log-every", "100", "--run", str(tmp_path / "run")],
         stderr=follower, stdout=follower, env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
     )  # fmt: skip
     os.close(follower)
@@ -182,7 +180,7 @@ def test_a_display_that_does_not_answer_is_none(runs, tmp_path):
 
 
 def test_quiet_is_quiet_whatever_libraries_have_to_say(tmp_path):
-    words = [*SMALL, "--steps", "60", "--time-limit", "20", "--quiet", "--run", tmp_path / "run"]
+    words = [*SMALL_FLAGS, "--steps", "60", "--time-limit", "20", "--quiet", "--run", tmp_path / "run"]
     trained = rucksac("train", "HalfCheetah-v4", *words, cwd=tmp_path)  # outdated, and MuJoCo dislikes its XML
     assert (trained.returncode, trained.stdout, trained.stderr) == (0, "", "")
     refused = rucksac("resume", tmp_path / "run", "--steps", 10, "--quiet", cwd=tmp_path)
@@ -210,7 +208,7 @@ def test_recipes_are_listed_with_their_sources_and_explained_one_by_one():
 
 def test_settings_override_those_of_a_recipe(tmp_path):
     flags = "--alpha learned --learning-starts 40 --deterministic-policy --no-value-network --warmup 60".split()
-    small = [word for word in SMALL if word not in ("--warmup", "50")]
+    small = [word for word in SMALL_FLAGS if word not in ("--warmup", "50")]
     done = rucksac("train", "Pendulum-v1", "--recipe", "sac-v1", *small, *flags, "--run", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     settings = json.loads((tmp_path / "run/config.json").read_text())["settings"]
@@ -283,7 +281,7 @@ def test_mistakes_get_one_sentence_and_exit_code_2(words, says, tmp_path):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_the_first_signal_leaves_a_usable_run(number, code, tmp_path):
     run = tmp_path / "run"
-    long = [word if word != "300" else "1000000" for word in SMALL]
+    long = [word if word != "300" else "1000000" for word in SMALL_FLAGS]
     process = subprocess.Popen(
         [*COMMAND, "train", "Pendulum-v1", *long, "--log-every", "50", "--run", str(run)], stderr=subprocess.DEVNULL
     )
@@ -316,7 +314,7 @@ def test_ctrl_c_during_an_evaluation_leaves_a_usable_run(tmp_path):
         "gymnasium.register('Long-v0', 'gymnasium.envs.classic_control:PendulumEnv', max_episode_steps=90_000)\n"
     )
     process = subprocess.Popen(
-        [*COMMAND, "train", "mine:Long-v0", *SMALL, "--eval-every", "100", "--run", str(run)],
+        [*COMMAND, "train", "mine:Long-v0", *SMALL_FLAGS, "--eval-every", "100", "--run", str(run)],
         cwd=tmp_path, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     while process.poll() is None:
@@ -331,7 +329,7 @@ def test_ctrl_c_during_an_evaluation_leaves_a_usable_run(tmp_path):
 
 def test_runs_of_different_length_are_plotted_together(runs, tmp_path):
     for seed, steps in ((3, 300), (4, 60)):
-        words = [word if word != "300" else str(steps) for word in SMALL]
+        words = [word if word != "300" else str(steps) for word in SMALL_FLAGS]
         done = rucksac("train", "Pendulum-v1", *words, "--quiet", "--seed", seed, "--run", tmp_path / f"p{seed}")
         assert done.returncode == 0, done.stderr
     done = rucksac("plot", tmp_path / "p4", tmp_path / "p3", tmp_path / "p3", "-o", tmp_path / "picture")
@@ -360,7 +358,7 @@ def test_videos_that_cannot_be_written_are_refused_in_one_sentence(runs, video, 
 
 
 def test_a_missing_compiler_costs_speed_and_one_line(tmp_path):
-    words = [word for word in SMALL if word not in ("--compile", "never")]
+    words = [word for word in SMALL_FLAGS if word not in ("--compile", "never")]
     empty = {**os.environ, "PATH": "", "CXX": "", "RUCKSAC_CACHE": str(tmp_path / "cache")}
     done = rucksac("train", "Pendulum-v1", *words, "--run", tmp_path / "run", env=empty)
     assert done.returncode == 0, done.stderr
@@ -394,7 +392,7 @@ def test_environments_are_made_with_the_arguments_given(tmp_path):
     run, file = tmp_path / "run", tmp_path / "settings.toml"
     file.write_text("[env_args]\ncontinuous = true\ngravity = -9.0\n")
     flags = ["--config", file, "--env.gravity", "-5", "--env.enable-wind", "--run", run, "--time-limit", 40, "--quiet"]
-    done = rucksac("train", "LunarLander-v3", *SMALL, *flags)
+    done = rucksac("train", "LunarLander-v3", *SMALL_FLAGS, *flags)
     assert done.returncode == 0, done.stderr
     settings = json.loads((run / "config.json").read_text())["settings"]
     assert settings["env_args"] == {"continuous": True, "gravity": -5, "enable_wind": True}
@@ -418,7 +416,7 @@ def test_a_function_of_your_own_is_named_by_its_module(tmp_path):
     (tmp_path / "mine.py").write_text(
         "import gymnasium\n\ndef simple(g=10.0):\n    return gymnasium.make('Pendulum-v1', g=g)\n\nBROKEN = 3\n"
     )
-    flags = [*SMALL, "--env.g", "2.0", "--envs", 2, "--workers", 1, "--frame-skip", 4, "--run", "run", "--quiet"]
+    flags = [*SMALL_FLAGS, "--env.g", "2.0", "--envs", 2, "--workers", 1, "--frame-skip", 4, "--run", "run", "--quiet"]
     done = rucksac("train", "mine:simple", *flags, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     told = json.loads(rucksac("evaluate", "run", "--episodes", 1, "--json", cwd=tmp_path).stdout)

@@ -4,16 +4,10 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-
-
-def fenced(page, language):
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+from tests.documents import PAGES, ROOT, fenced
 
 
 def test_every_code_line_in_the_derivation_stands_in_the_code():
@@ -68,3 +62,9 @@ def test_the_readme_example_runs(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "Summary(mean=" in done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tests_that_are_named_exist(page):
+    for name in re.findall(r"`(tests/[\w/]+\.py)`", page.read_text()):
+        assert (ROOT / name).exists(), name

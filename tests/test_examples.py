@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import rucksac
-from tests.training.test_loop import SMALL
-from tests.training.test_tracking import curves
+from tests.runs import SMALL
+from tests.training.curves import curves
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SETTINGS = {**SMALL, "steps": 480, "eval_every": 120}

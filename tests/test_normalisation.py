@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import rucksac
 from rucksac.normalisation import Moments, Normaliser
 from rucksac.training.agent_file import tensors_of
-from tests.training.test_loop import SMALL
+from tests.runs import SMALL
 
 
 @given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(-1e-3, 1e-3)), min_size=2, max_size=50))

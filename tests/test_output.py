@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from tests.test_cli import COMMAND, SMALL
+from tests.runs import COMMAND, SMALL_FLAGS
 
-TRAIN = [*COMMAND, "train", "Pendulum-v1", *SMALL, "--run"]
+TRAIN = [*COMMAND, "train", "Pendulum-v1", *SMALL_FLAGS, "--run"]
 
 
 @contextlib.contextmanager

@@ -18,10 +18,10 @@ from rucksac.training.plan import Plan, plan_of
 from rucksac.training.progress import Progress
 from rucksac.training.train import resume_run, train_run
 from tests import golden
-from tests.algorithm.test_update import ROWS, SPACES, batch, draws, equal, scalars
-from tests.test_oracles import q_of
-from tests.training.test_loop import SMALL
-from tests.training.test_resume import differences, logs
+from tests.algorithm.steps import ROWS, SPACES, batch, draws, equal, scalars
+from tests.attributes import differences
+from tests.learning import q_of
+from tests.runs import SMALL, logs
 from tests.worlds import Pair
 
 NAMES = list(RECIPES)

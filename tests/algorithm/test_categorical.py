@@ -11,8 +11,8 @@ from rucksac.environments.choices import Choices
 from rucksac.environments.spaces import Numbers, Spaces
 from rucksac.errors import UsageError
 from rucksac.learner import Learner
-from tests.algorithm.test_update import batch, config, equal
-from tests.test_oracles import learn
+from tests.algorithm.steps import batch, config, equal
+from tests.learning import learn
 from tests.worlds import World
 
 SPACES = Spaces(Numbers((3,)), Choices(Discrete(4)))

@@ -9,7 +9,7 @@ from torch import nn
 from rucksac.algorithm.critics import Critic
 from rucksac.building import build, compile_steps
 from rucksac.learner import Learner
-from tests.algorithm.test_update import SPACES, batch, config, draws, equal, scalars
+from tests.algorithm.steps import SPACES, batch, config, draws, equal, scalars
 
 QUANTILES = 5
 

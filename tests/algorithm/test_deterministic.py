@@ -8,8 +8,8 @@ from rucksac.algorithm.deterministic import Deterministic
 from rucksac.building import build
 from rucksac.errors import UsageError
 from rucksac.learner import Learner
-from tests.algorithm.test_update import SPACES, batch, config, equal
-from tests.training.test_loop import SMALL
+from tests.algorithm.steps import SPACES, batch, config, equal
+from tests.runs import SMALL
 
 HUGE = torch.tensor([[0.0, 5.0], [-0.5, -5.0]])
 

@@ -18,7 +18,7 @@ from rucksac.building import build
 from rucksac.environments.opening import env_group_of
 from rucksac.errors import UsageError
 from rucksac.learner import Learner
-from tests.algorithm.test_update import ROWS, SPACES, batch, config, draws, equal, learner, scalars
+from tests.algorithm.steps import ROWS, SPACES, batch, config, draws, equal, learner, scalars
 
 TD3 = {"deterministic_policy": True, "target_policy": True, "policy_q": "first", "target_noise": 0.2, "noise_clip": 0.3}
 

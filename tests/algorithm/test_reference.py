@@ -16,7 +16,7 @@ from rucksac.building import build
 from rucksac.environments.choices import Choices
 from rucksac.environments.opening import env_group_of
 from rucksac.learner import Learner
-from tests.algorithm.test_update import SPACES, config
+from tests.algorithm.steps import SPACES, config
 
 STEPS, ROWS = 50, 7
 PARTS = ("policy", "critic", "state_value")

@@ -374,7 +374,7 @@ def test_json_from_the_command_line_reads_back(capsys):
 
 
 def test_text_from_the_command_line(capsys, tmp_path, monkeypatch):
-    (tmp_path / "endless_world.py").write_text("from tests.tools.test_doctor import Endless\n")
+    (tmp_path / "endless_world.py").write_text("from tests.doctor.test_doctor import Endless\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert main(["doctor", "endless_world:Endless", *SMALL_FLAGS, "--episodes", "1", "--play-steps", "50"]) == 1
     lines = capsys.readouterr().out.splitlines()

@@ -14,13 +14,7 @@ from hypothesis import strategies as st
 from rucksac.environments import reading
 from rucksac.environments.spaces import finite_reward, truth
 from rucksac.errors import UsageError
-from tests.worlds import World
-
-
-def spaces_of(action_space, observation_space=World.observation_space):
-    env = World()
-    env.action_space, env.observation_space = action_space, observation_space
-    return reading.spaces_of(env)
+from tests.spaces import NESTED, spaces_of
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -85,14 +79,6 @@ def test_spaces_survive_json():
     spaces = spaces_of(Box(np.array([0, -3], np.float64), np.array([5, 1], np.float64), dtype=np.float64))
     again = reading.from_json(reading.to_json(spaces))
     assert reading.to_json(again) == reading.to_json(spaces)
-
-
-NESTED = Dict(
-    arm=Dict(angle=Box(-1, 1, (2, 2), np.float64), grip=Discrete(3, start=-1)),
-    lamps=MultiBinary(2),
-    modes=MultiDiscrete([2, 3]),
-    pair=Tuple([Discrete(2), Box(0, 255, (1,), np.uint8)]),
-)
 
 
 def nested(**changes):

@@ -14,7 +14,7 @@ from rucksac.environments.spaces import Numbers
 from rucksac.exporting import c_header, numpy_file, onnx_file, torch_program
 from rucksac.exporting.checking import random_parts
 from rucksac.exporting.pipeline import pipeline_of
-from tests.environments.test_spaces import NESTED
+from tests.spaces import NESTED
 from tests.worlds import World
 
 FORMATS = {".onnx": onnx_file, ".pt2": torch_program, ".npz": numpy_file, ".h": c_header}

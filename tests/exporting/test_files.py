@@ -20,9 +20,9 @@ from rucksac.errors import UsageError
 from rucksac.exporting import c_header
 from rucksac.exporting.checking import TOLERANCE, check
 from rucksac.exporting.pipeline import pipeline_of
-from tests.environments.test_spaces import spaces_of
+from tests.documents import fenced
 from tests.exporting.cases import OURS, THREE, UNEQUAL, agent_of, extremes, nested
-from tests.test_documentation import fenced
+from tests.spaces import spaces_of
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs/export.md"

@@ -8,8 +8,7 @@ import pytest
 
 import rucksac
 from rucksac.errors import UsageError
-from tests.training.test_loop import SMALL, rows
-from tests.training.test_resume import logs
+from tests.runs import SMALL, logs, rows
 
 
 def test_they_get_every_row_that_is_logged_with_the_agent_and_how_far_the_run_is(tmp_path):

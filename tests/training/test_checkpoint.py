@@ -28,7 +28,7 @@ from rucksac.training.parts import prepare
 from rucksac.training.plan import Plan, plan_of
 from rucksac.training.progress import Progress
 from rucksac.training.train import resume_run, train_run
-from tests.training.test_loop import SMALL, config
+from tests.runs import SMALL, config
 from tests.worlds import World
 
 STEPS = 60

@@ -15,7 +15,7 @@ from rucksac.training.loop import LISTENERS, Loop
 from rucksac.training.parts import prepare
 from rucksac.training.progress import Progress
 from rucksac.training.stopping import StopRequest
-from tests.training.test_loop import config
+from tests.runs import config
 from tests.worlds import Counter, Faulty
 
 

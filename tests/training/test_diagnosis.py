@@ -7,8 +7,8 @@ from rucksac.training.console import Console
 from rucksac.training.diagnosis import Watchdog, divergence, first_not_finite
 from rucksac.training.plan import Plan
 from rucksac.training.train import train_run
-from tests.algorithm.test_update import SPACES, batch, config
-from tests.training.test_loop import config as run_config
+from tests.algorithm.steps import SPACES, batch, config
+from tests.runs import config as run_config
 from tests.worlds import World
 
 

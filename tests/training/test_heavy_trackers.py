@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.test_tracking import approximately, logged
+from tests.training.curves import approximately, logged
 
 ROOT = Path(__file__).parent.parent.parent
 PYTHON = ROOT / ".venv-trackers/bin/python"

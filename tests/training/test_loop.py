@@ -1,4 +1,3 @@
-import csv
 import functools
 import os
 import random
@@ -24,21 +23,8 @@ from rucksac.training.loop import crossed
 from rucksac.training.needs import threads_for
 from rucksac.training.plan import Plan, plan_of
 from rucksac.training.train import resume_run, train_run
+from tests.runs import SMALL, config, rows
 from tests.worlds import Counter, Failing, Faulty, Forever, InItsOwnOrder, OnlyInWorkers, OutOfStep, World
-
-SMALL = {
-    "warmup": 20, "batch_size": 16, "hidden": (16,), "compile": "never", "threads": 1, "log_every": 10,
-    "eval_every": 60, "eval_episodes": 2, "checkpoint_every": 50, "buffer_size": 1_000,
-}  # fmt: skip
-
-
-def config(**settings):
-    return Config(**{**SMALL, "steps": 100, **settings})
-
-
-def rows(folder, name):
-    with (folder / f"{name}.csv").open(newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 @pytest.mark.parametrize(("utd", "updates"), [(1.0, 81), (0.25, 20), (0.1, 8), (3.0, 243)])

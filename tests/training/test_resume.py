@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import rucksac
@@ -27,7 +26,8 @@ from rucksac.training.console import Console
 from rucksac.training.plan import Plan, plan_of
 from rucksac.training.progress import Progress
 from rucksac.training.train import resume_run, train_run
-from tests.training.test_loop import config
+from tests.attributes import differences
+from tests.runs import COMMAND, config, logs
 from tests.worlds import Counter, OutOfStep, World
 
 HALFWAY, END = 140, 240
@@ -36,49 +36,6 @@ HALFWAY, END = 140, 240
 def plan(env="Pendulum-v1", **settings):
     often = {"steps": END, "eval_every": 20, "eval_episodes": 1, "checkpoint_every": 30, "log_every": 10}
     return Plan(env, config(**{**often, **settings}), "sac")
-
-
-def logs(run):
-    """Return all rows of all logs but for the wall clock."""
-    found = {}
-    for name in ("metrics", "episodes", "evaluations"):
-        with (run / f"{name}.csv").open(newline="") as stream:
-            rows = list(csv.DictReader(stream))
-        found[name] = [{key: value for key, value in row.items() if key != "wall_seconds"} for row in rows]
-    return found
-
-
-def everything(thing, path="training", seen=None):
-    """Yield (path, value) for all that can be reached from `thing`, scratch memory included."""
-    seen = {} if seen is None else seen
-    if isinstance(thing, np.random.Generator):
-        yield path, repr(thing.bit_generator.state)
-    elif isinstance(thing, torch.Tensor):
-        yield path, thing.numpy().tobytes()
-    elif isinstance(thing, np.ndarray):
-        yield path, thing.tobytes()
-    elif isinstance(thing, int | float | str | bytes | type(None)):
-        yield path, thing
-    elif isinstance(thing, dict | list | tuple):
-        inner = thing.items() if isinstance(thing, dict) else enumerate(thing)
-        for key, each in inner:
-            yield from everything(each, f"{path}.{key}", seen)
-    elif type(thing).__module__.startswith("rucksac") and id(thing) not in seen:
-        seen[id(thing)] = thing
-        yield from everything(vars(thing), path, seen)
-
-
-NO_PROMISE = (".progress.seconds", ".envs.")  # where the time went, and the processes that run environments
-
-
-def differences(left, right):
-    """Return the paths at which two trainings differ."""
-    first, second = (
-        {path: value for path, value in everything(each) if not any(word in path for word in NO_PROMISE)}
-        for each in (left, right)
-    )
-    assert len(first) > 60
-    return sorted(path for path in first.keys() | second.keys() if first.get(path) != second.get(path))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +90,6 @@ def test_every_part_of_a_training_is_in_the_snapshot(trained):
     json.dumps(taken, allow_nan=False)
 
 
-COMMAND = [sys.executable, "-m", "rucksac"]
 KILLS = Path(__file__).parents[2] / "benchmarks/kills.py"
 
 

@@ -14,7 +14,7 @@ from rucksac.training.agent_file import tensors_of
 from rucksac.training.folder import RunFolder
 from rucksac.training.logs import last_rows
 from rucksac.training.seeds import parse_seeds
-from tests.training.test_resume import COMMAND, logs
+from tests.runs import COMMAND, logs
 
 FLAGS = "Pendulum-v1 --steps 500 --warmup 40 --batch-size 32 --hidden 32 --compile never".split()
 FLAGS += "--eval-episodes 1 --log-every 50 --checkpoint-every 100".split()

@@ -12,7 +12,7 @@ from rucksac.errors import UsageError
 from rucksac.training.agent_file import tensors_of
 from rucksac.training.info import info
 from rucksac.training.plan import plan_of
-from tests.training.test_loop import SMALL
+from tests.runs import SMALL
 from tests.worlds import Scaled
 
 NORMALISED = {"normalise_observations": True, "normalise_rewards": True}
