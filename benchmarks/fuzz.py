@@ -15,12 +15,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from rucksac import files
 from rucksac.building import build
 from rucksac.config import Config
 from rucksac.environments.making import make
 from rucksac.environments.opening import env_group_of
 from rucksac.errors import UsageError
-from rucksac.training import files
 from rucksac.training.checkpoint import Checkpoints
 from rucksac.training.checkpoint_layout import UNREADABLE
 from rucksac.training.loading import load_agent

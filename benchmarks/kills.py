@@ -19,7 +19,6 @@ import time
 from pathlib import Path
 
 from rucksac.experience.replay import Replay
-from rucksac.training.agent_file import tensors_of
 from rucksac.training.loading import load_agent, load_replay
 from rucksac.training.parts import columns_of
 
@@ -84,7 +83,7 @@ def replay_of(run: Path) -> bytes:
 
 
 def compare(left: Path, right: Path) -> dict[str, bool]:
-    first, second = (tensors_of(load_agent(run)) for run in (left, right))
+    first, second = (load_agent(run).tensors() for run in (left, right))
     return {
         "parameters": all(tensor.equal(second[name]) for name, tensor in first.items()),
         "replay": replay_of(left) == replay_of(right),

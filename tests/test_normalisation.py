@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 import rucksac
 from rucksac.normalisation import Moments, Normaliser
-from rucksac.training.agent_file import tensors_of
 from tests.runs import SMALL
 
 
@@ -62,8 +61,8 @@ def test_statistics_count_environment_steps_once_and_are_loaded_with_the_agent(t
     agent = rucksac.train("Pendulum-v1", run=tmp_path / "run", **settings)
     assert agent.normaliser.seen.count == agent.normaliser.returns.count == 60
     loaded = rucksac.load(tmp_path / "run")
-    for name, tensor in tensors_of(agent).items():
-        assert tensors_of(loaded)[name].equal(tensor), name
+    for name, tensor in agent.tensors().items():
+        assert loaded.tensors()[name].equal(tensor), name
     before = loaded.normaliser.seen.mean.copy()
     rucksac.evaluate(loaded, "Pendulum-v1", episodes=1)
     assert (loaded.normaliser.seen.mean == before).all()

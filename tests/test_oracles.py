@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from rucksac.algorithm.recipes import RECIPES
-from rucksac.training.agent_file import tensors_of
 from rucksac.training.plan import Plan
 from rucksac.training.train import train_run
 from tests.learning import QUICK, learn, q_of
@@ -65,7 +64,7 @@ def test_environments_equal_up_to_action_scale_train_identically():
     runs = []
     for low, high in ((-1.0, 1.0), (0.0, 8.0)):
         agent = learn(lambda low=low, high=high: Scaled(low, high), alpha="learned", steps=400)
-        runs.append(tensors_of(agent))
+        runs.append(agent.tensors())
     for name, tensor in runs[0].items():
         torch.testing.assert_close(tensor, runs[1][name], rtol=0, atol=0)
 

@@ -13,7 +13,6 @@ from rucksac.commands.training import Train
 from rucksac.errors import UsageError
 from rucksac.learner import Learner
 from rucksac.tools.recipes import as_json, explanation
-from rucksac.training.agent_file import tensors_of
 from rucksac.training.plan import Plan, plan_of
 from rucksac.training.progress import Progress
 from rucksac.training.train import resume_run, train_run
@@ -173,9 +172,9 @@ def test_compiled_equals_eager(name):
     for index in range(10):
         left, right = (learner.update(batch(index)).metrics for learner in learners)
         assert left == pytest.approx(right, rel=loose * 1e-4, abs=loose * 1e-5)
-    for part, tensor in tensors_of(eager).items():
+    for part, tensor in eager.tensors().items():
         near = {"rtol": loose * 1e-3, "atol": loose * 1e-5}
-        torch.testing.assert_close(tensor, tensors_of(compiled)[part], **near)
+        torch.testing.assert_close(tensor, compiled.tensors()[part], **near)
     obs = np.ones((1, 3), np.float32)
     np.testing.assert_allclose(eager.act(obs), compiled.act(obs), rtol=loose * 1e-4)
 

@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from rucksac.config import Config
     from rucksac.errors import TrainingStopped, UsageError
     from rucksac.exporting.export import export
+    from rucksac.tools.plot import plot
     from rucksac.training.callbacks import STOP, Event
     from rucksac.training.evaluate import evaluate
     from rucksac.training.loading import load_agent as load
     from rucksac.training.train import resume, train
+    from rucksac.training.watch import watch
 
 __version__ = "0.1.0"
 __all__ = [
@@ -27,8 +29,10 @@ __all__ = [
     "evaluate",
     "export",
     "load",
+    "plot",
     "resume",
     "train",
+    "watch",
 ]
 
 _HOMES = {
@@ -41,8 +45,10 @@ _HOMES = {
     "evaluate": ("rucksac.training.evaluate", "evaluate"),
     "export": ("rucksac.exporting.export", "export"),
     "load": ("rucksac.training.loading", "load_agent"),
+    "plot": ("rucksac.tools.plot", "plot"),
     "resume": ("rucksac.training.train", "resume"),
     "train": ("rucksac.training.train", "train"),
+    "watch": ("rucksac.training.watch", "watch"),
 }
 
 

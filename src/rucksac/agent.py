@@ -1,20 +1,29 @@
 """What a person holds: an agent that acts. What learns is `learner.Learner`."""
 
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
+from rucksac import files
 from rucksac.algorithm.update import SAC, State
 from rucksac.compilation import Compiled
 from rucksac.config import Config
+from rucksac.environments import reading
 from rucksac.environments.observations import rows_of
 from rucksac.environments.spaces import Spaces
-from rucksac.errors import TrainingStopped
+from rucksac.errors import TrainingStopped, UsageError
 from rucksac.normalisation import Normaliser
 from rucksac.streams import Stream, generator
+
+FORMAT, VERSION = "rucksac-agent", 5
+MANIFEST, TENSORS = "agent.json", "agent.safetensors"
 
 
 class Agent:
@@ -80,3 +89,54 @@ class Agent:
         """Return actions (E, A): `SAC.act` with all it needs as one list of tensors."""
         weights = dict(zip(self._weights, tensors, strict=False))
         return (self.algorithm.act(weights, *tensors[len(weights) :]),)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor that learning changes, by name; they share the agent's memory."""
+        leaves, _ = pytree.tree_flatten_with_path(self.state)
+        found = {_name(path): tensor for path, tensor in leaves}
+        if self.normaliser:
+            arrays = self.normaliser.arrays()
+            found |= {f"normaliser.{name}": torch.from_numpy(array) for name, array in arrays.items()}
+        return found
+
+    def save(self, path: str | Path) -> None:
+        """Write the agent to a folder of its own, whole or not at all; `rucksac.load(path)` reads it.
+
+        An agent that was saved there is replaced. Raises `UsageError` when the folder holds anything else or cannot be
+        written.
+        """
+        folder = Path(path).expanduser()
+        new, old = (folder.with_name(f"{folder.name}.{suffix}") for suffix in ("new", "old"))
+        try:
+            if folder.exists() and not (folder / MANIFEST).is_file() and (folder.is_file() or any(folder.iterdir())):
+                raise UsageError(f"{folder} holds something else than an agent; give a folder that is new or empty")
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir(parents=True)
+            self.write(new)
+            if folder.exists():
+                folder.rename(old)
+            new.rename(folder)
+            shutil.rmtree(old, ignore_errors=True)
+        except OSError as error:
+            raise UsageError(
+                f"{folder} cannot be written ({error.strerror}); give a path where you may write"
+            ) from error
+
+    def write(self, folder: Path) -> None:
+        """Write the agent's files into `folder`, which exists. Raises `OSError`."""
+        data = safetensors.torch.save({name: tensor.contiguous() for name, tensor in self.tensors().items()})
+        content = {
+            "format": FORMAT,
+            "version": VERSION,
+            "grad_steps": self.grad_steps,
+            "default_networks": self.default_networks,
+            "config": self.config.to_json(),
+            "spaces": reading.to_json(self.spaces),
+            "sha256": files.write(folder / TENSORS, data),
+        }
+        files.write_manifest(folder / MANIFEST, content)
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    """Return a tensor's name: the way to it."""
+    return ".".join(str(key.name if isinstance(key, pytree.GetAttrKey) else key.key) for key in path)

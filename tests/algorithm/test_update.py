@@ -7,7 +7,6 @@ import torch
 
 from rucksac.building import build, compile_steps
 from rucksac.learner import Learner
-from rucksac.training.agent_file import tensors_of
 from tests.algorithm.steps import SPACES, batch, config, draws, equal, learner, scalars
 
 
@@ -96,8 +95,8 @@ def test_compiled_step_equals_eager_step(settings):
         assert left.metrics == pytest.approx(right.metrics, rel=1e-4, abs=1e-5)
         np.testing.assert_allclose(left.td_error, right.td_error, rtol=1e-4, atol=1e-5)
     assert compiled.agent.grad_steps == 20
-    for name, tensor in tensors_of(eager.agent).items():
-        torch.testing.assert_close(tensor, tensors_of(compiled.agent)[name], rtol=1e-3, atol=1e-5)
+    for name, tensor in eager.agent.tensors().items():
+        torch.testing.assert_close(tensor, compiled.agent.tensors()[name], rtol=1e-3, atol=1e-5)
 
 
 def test_acting_follows_the_update_whether_compiled_or_not():

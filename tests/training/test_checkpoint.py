@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import rucksac
+from rucksac import files
 from rucksac.building import build
 from rucksac.environments.making import make
 from rucksac.environments.opening import env_group_of
 from rucksac.errors import UsageError
-from rucksac.training import files
-from rucksac.training.agent_file import load_tensors, tensors_of
+from rucksac.training.agent_file import load_tensors
 from rucksac.training.checkpoint import Checkpoints
 from rucksac.training.checkpoint_layout import UNREADABLE
 from rucksac.training.folder import RunFolder
@@ -71,8 +71,8 @@ def test_everything_that_learning_changed_comes_back(original):
     assert again.alpha == agent.alpha != 1.0
     assert again.config == agent.config
     assert again.algorithm.target_entropy == -1.0
-    for name, tensor in tensors_of(agent).items():
-        assert torch.equal(tensor, tensors_of(again)[name]), name
+    for name, tensor in agent.tensors().items():
+        assert torch.equal(tensor, again.tensors()[name]), name
     obs = np.ones(3, np.float32)
     assert np.array_equal(agent.predict(obs)[0], again.predict(obs)[0])
 
@@ -281,7 +281,7 @@ def test_manifests_with_any_other_content_are_restored_or_refused_in_a_sentence(
 
 def test_tensors_of_another_shape_are_refused(original):
     _, agent = original
-    tensors = {name: tensor.clone() for name, tensor in tensors_of(agent).items()}
+    tensors = {name: tensor.clone() for name, tensor in agent.tensors().items()}
     name = next(iter(tensors))
     with pytest.raises(ValueError, match="differ in name"):
         load_tensors(agent, {"other": tensors[name]})

@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from rucksac.building import build
-from rucksac.training.agent_file import tensors_of
 from rucksac.training.console import Console
 from rucksac.training.diagnosis import Watchdog, divergence, first_not_finite
 from rucksac.training.plan import Plan
@@ -89,7 +88,7 @@ def test_a_real_run_whose_alpha_explodes_is_told(said):
 @pytest.mark.parametrize("name", ["reward", "obs", "next_obs", "critic.moments.square.mlp.layers.0.weight"])
 def test_the_first_tensor_that_is_not_finite_is_named(name, tmp_path):
     agent, data = build(config(), SPACES), batch()
-    everything = {**data._asdict(), **tensors_of(agent)}
+    everything = {**data._asdict(), **agent.tensors()}
     everything[name].view(-1)[2] = torch.nan
     assert first_not_finite(agent, data).startswith(name)
     text = divergence(agent, data, 700, tmp_path)

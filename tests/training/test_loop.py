@@ -17,7 +17,6 @@ from rucksac.environments.making import name_of
 from rucksac.errors import TrainingStopped, UsageError
 from rucksac.experience.replay import TERMINATED, TRUNCATED
 from rucksac.resources import available_threads
-from rucksac.training.agent_file import tensors_of
 from rucksac.training.console import Console
 from rucksac.training.loop import crossed
 from rucksac.training.needs import threads_for
@@ -69,7 +68,7 @@ def test_another_seed_gives_another_run(tmp_path):
 def test_evaluation_leaves_training_as_it_was():
     scaled = {"normalise_observations": True, "normalise_rewards": True}
     often, never = (
-        tensors_of(train_run(Plan("Pendulum-v1", config(eval_every=every, **scaled), "sac"), None, None).agent)
+        train_run(Plan("Pendulum-v1", config(eval_every=every, **scaled), "sac"), None, None).agent.tensors()
         for every in (7, 10_000)
     )
     assert all(torch.equal(tensor, never[name]) for name, tensor in often.items())
@@ -141,7 +140,7 @@ def test_values_that_are_not_finite_stop_the_run_and_keep_the_last_good_checkpoi
     says = r"not finite at environment step 20, gradient step 1: critic.moments.square\.\S+\. The last checkpoint"
     with pytest.raises(TrainingStopped, match=says):
         train_run(Plan(Explosive, config(checkpoint_every=5), "sac"), tmp_path / "run", None)
-    assert all(tensor.isfinite().all() for tensor in tensors_of(rucksac.load(tmp_path / "run")).values())
+    assert all(tensor.isfinite().all() for tensor in rucksac.load(tmp_path / "run").tensors().values())
     batch = safetensors.torch.load_file(tmp_path / "run/diverged.safetensors")
     assert set(batch) == {"obs", "action", "reward", "discount", "next_obs"}
     assert (batch["reward"] == 3e30).all()

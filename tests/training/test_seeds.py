@@ -10,7 +10,6 @@ import torch
 
 import rucksac
 from rucksac.errors import UsageError
-from rucksac.training.agent_file import tensors_of
 from rucksac.training.folder import RunFolder
 from rucksac.training.logs import last_rows
 from rucksac.training.seeds import parse_seeds
@@ -51,7 +50,7 @@ def test_seeds_side_by_side_are_the_runs_they_would_be_alone_also_when_stopped_i
     refused = subprocess.run([*COMMAND, "info", group], capture_output=True, text=True, check=False)
     assert refused.returncode == 2
     assert "holds several seeds; give one of them, such as" in refused.stderr
-    first, second = (tensors_of(rucksac.load(run)) for run in (alone, group / "seed2"))
+    first, second = (rucksac.load(run).tensors() for run in (alone, group / "seed2"))
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 

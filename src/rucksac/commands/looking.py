@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import tyro
 
 from rucksac.commands import wording
-from rucksac.commands.parsing import Command, TakesEnvArgs
-from rucksac.errors import UsageError
+from rucksac.commands.parsing import Command, TakesEnvArgs, with_env_args
 from rucksac.text import count, size
 
 if TYPE_CHECKING:
@@ -92,13 +91,10 @@ class Plot(Command):
     not given."""
 
     def run(self) -> int:
-        from rucksac.tools.plot import plot
-        from rucksac.training.overview import members
+        from rucksac.tools.plot import write_pictures
 
-        if not self.runs:
-            raise UsageError("plot needs at least one run; give the folder that `rucksac train` wrote")
         output = self.output or (self.runs[0] if len(self.runs) == 1 else Path()) / "curve.png"
-        for picture in plot([each for run in self.runs for each in members(run) or [run]], output):
+        for picture in write_pictures(self.runs, output):
             print(picture)
         return 0
 
@@ -185,16 +181,11 @@ class Cache(Command):
 
 
 def _with_env_args(agent: "Agent", env_args: dict[str, Any]) -> "Agent":
-    agent.config = dataclasses.replace(agent.config, env_args={**agent.config.env_args, **env_args})
+    agent.config = dataclasses.replace(agent.config, env_args=with_env_args(agent.config.env_args, env_args))
     return agent
 
 
 def _environment(run: Path, given: str | None) -> str:
-    from rucksac.training.folder import RunFolder
+    from rucksac.training.loading import environment_of
 
-    env = given or RunFolder.open(run).read_config()["environment"]
-    if not isinstance(env, str):
-        raise UsageError(
-            f"{run} was trained with an environment made by a function; name one with --env, or use rucksac.evaluate"
-        )
-    return env
+    return given or environment_of(run)

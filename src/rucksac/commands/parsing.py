@@ -23,6 +23,7 @@ from rucksac.errors import UsageError
 from rucksac.training.folder import path_of
 
 ENV_ARG = "--env."
+LEFT_OUT = object()  # stands for the value of an argument that is not to be given
 ELSEWHERE = {  # what other libraries call our flags
     "--learning-rate": "--lr",
     "--learningrate": "--lr",
@@ -108,7 +109,7 @@ def parse(name: str, command: type[Command], words: list[str]) -> Command | None
     env_args, words = _env_args(words)
     settings = getattr(default, "settings", None)
     if settings:  # the parser would make flags of what is in there
-        env_args = {**settings.env_args, **env_args}
+        env_args = with_env_args(settings.env_args, env_args)
         default = dataclasses.replace(default, settings=dataclasses.replace(settings, env_args={}))
     elif env_args and not issubclass(command, TakesEnvArgs):
         raise UsageError(f"{name} {command.no_env_args} --env.{next(iter(env_args))}")
@@ -161,6 +162,11 @@ def settings_of(words: list[str]) -> Config:
     return with_settings(config, {key.replace("-", "_"): value for key, value in values.items()})
 
 
+def with_env_args(own: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Return the environment's arguments with those given on the command line in their place."""
+    return {name: value for name, value in {**own, **given}.items() if value is not LEFT_OUT}
+
+
 def _value_of(name: str, words: list[str]) -> str | None:
     """Return the value that these words give to a flag, None when they do not."""
     for index, word in enumerate(words):
@@ -171,7 +177,10 @@ def _value_of(name: str, words: list[str]) -> str | None:
 
 
 def _env_args(words: list[str]) -> tuple[dict[str, Any], list[str]]:
-    """Return what --env.NAME VALUE or --env.NAME=VALUE give, and the other words; a NAME alone means true."""
+    """Return what --env.NAME VALUE or --env.NAME=VALUE give, and the other words.
+
+    A NAME alone means true, and --env.NAME= that the argument is left out.
+    """
     found: dict[str, Any] = {}
     others: list[str] = []
     left = iter([*words, "--"])
@@ -183,7 +192,7 @@ def _env_args(words: list[str]) -> tuple[dict[str, Any], list[str]]:
                 raise UsageError(f"{word} names no argument of the environment; give --env.NAME VALUE")
             if not equals and not following.startswith("--"):
                 value, following = following, next(left)
-            found[name.replace("-", "_")] = _plain_value(value) if value else True
+            found[name.replace("-", "_")] = _plain_value(value) if value else LEFT_OUT if equals else True
         else:
             others.append(word)
         word = following

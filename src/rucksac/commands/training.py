@@ -18,6 +18,7 @@ from rucksac.errors import TrainingStopped
 if TYPE_CHECKING:
     from rucksac.training.console import Console
     from rucksac.training.run import Result
+    from rucksac.training.starting import Origin
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Train(Command):
     """Named settings to begin with, rucksac if not given; see: rucksac recipes."""
     start_from: Path | None = None
     """Folder of a run: the new run has its settings and begins with its trained agent, without random steps."""
+    start_with_replay: bool = False
+    """Begin with the replay memory of the run to start from, too; its rewards stay what they were."""
     config: Path | None = None
     """TOML file with settings; it overrides the recipe, flags override it."""
     run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
@@ -67,7 +70,7 @@ class Train(Command):
         from rucksac.training.tracking import checked
         from rucksac.training.train import train_run
 
-        _, recipe, origin = beginning(self.recipe, self.start_from)
+        _, recipe, origin = beginning(self.recipe, self.start_from, self.start_with_replay)
         name = re.sub(r"[^\w.-]+", "-", self.env) + f"-{recipe}"
         if self.seeds is not None:
             return self._run_seeds(self.seeds, f"{name}-seeds{self.seeds.replace(',', '-')}", recipe, origin)
@@ -79,7 +82,7 @@ class Train(Command):
             result = train_run(plan, folder, console)
         return _report(result, folder, self.json, console)
 
-    def _run_seeds(self, text: str, name: str, recipe: str, origin: Path | None) -> int:
+    def _run_seeds(self, text: str, name: str, recipe: str, origin: "Origin | None") -> int:
         from rucksac.training.folder import next_free
         from rucksac.training.overview import members
         from rucksac.training.seeds import parse_seeds, prepare_group

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rucksac import files
 from rucksac.algorithm.layers import LAYER_NORM_EPSILON
 from rucksac.algorithm.networks import MLP
 from rucksac.algorithm.policies import LOG_STD_MAX, LOG_STD_MIN
@@ -21,7 +22,6 @@ from rucksac.exporting.network import Network, network_of
 from rucksac.exporting.pipeline import Part, Pipeline
 from rucksac.normalisation import FARTHEST
 from rucksac.text import printable
-from rucksac.training import files
 
 EXACT = 2**24  # up to here float32 holds every whole number
 ACTIVATIONS = {

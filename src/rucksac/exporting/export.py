@@ -11,7 +11,7 @@ from rucksac.errors import UsageError
 from rucksac.exporting.checking import Check, check, one_by_one
 from rucksac.exporting.pipeline import Pipeline, pipeline_of
 from rucksac.training.folder import RunFolder, path_of, versions
-from rucksac.training.loading import load_counted
+from rucksac.training.loading import is_agent, load_counted
 
 FORMAT, VERSION = "rucksac-policy", 1
 SUFFIXES = (".onnx", ".pt2", ".npz", ".h")
@@ -76,8 +76,9 @@ def export(
         agent = run_or_agent
     else:
         agent, env_steps = load_counted(run_or_agent, best=best)
-        saved = RunFolder.open(path_of(run_or_agent)).read_config()
-        origin = {"env": saved["environment"], "recipe": saved["recipe"], "env_steps": env_steps}
+        if not is_agent(path_of(run_or_agent)):
+            saved = RunFolder.open(path_of(run_or_agent)).read_config()
+            origin = {"env": saved["environment"], "recipe": saved["recipe"], "env_steps": env_steps}
     pipeline = pipeline_of(agent, sample)
     about = {**_about(agent, pipeline, origin), "int8": int8}
     module, policy = _format(target.suffix), agent.algorithm.policy

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from rucksac import files
 from rucksac.algorithm.networks import MLP
 from rucksac.errors import UsageError
 from rucksac.exporting import numpy_policy
 from rucksac.exporting.checking import Act
 from rucksac.exporting.network import network_of
 from rucksac.exporting.pipeline import Pipeline
-from rucksac.training import files
 
 RUNNER = Path(numpy_policy.__file__)
 

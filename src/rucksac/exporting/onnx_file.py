@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from rucksac import files
 from rucksac.errors import UsageError
 from rucksac.exporting.checking import Act
 from rucksac.exporting.pipeline import ACTION, Pipeline
 from rucksac.exporting.torch_program import traced
-from rucksac.training import files
 
 OPSET = 18  # onnxruntime reads it since 1.14
 LARGEST = 2**31 - 2**20  # bytes in one file of the format

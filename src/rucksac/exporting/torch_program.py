@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rucksac import files
 from rucksac.algorithm.layers import LAYER_NORM_EPSILON
 from rucksac.algorithm.networks import ACTIVATIONS, MLP
 from rucksac.algorithm.policies import LOG_STD_MAX, LOG_STD_MIN
@@ -19,7 +20,6 @@ from rucksac.exporting.checking import Act
 from rucksac.exporting.network import Layer, Network, network_of
 from rucksac.exporting.pipeline import Part, Pipeline
 from rucksac.normalisation import FARTHEST
-from rucksac.training import files
 
 METADATA = "rucksac.json"
 

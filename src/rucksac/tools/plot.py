@@ -1,7 +1,9 @@
 """Pictures of runs: the learning curve, and what happened inside the learner."""
 
 import csv
+import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +13,8 @@ from matplotlib.figure import Figure
 
 from rucksac.errors import UsageError
 from rucksac.stats import mean_interval
-from rucksac.training.folder import RunFolder
-from rucksac.training.overview import WITHOUT_INFLUENCE
+from rucksac.training.folder import RunFolder, path_of
+from rucksac.training.overview import WITHOUT_INFLUENCE, members
 from rucksac.training.record import EPISODE, metrics_columns
 
 WINDOW = 10  # episodes in the running mean of training returns
@@ -42,26 +44,54 @@ class RunData:
     metrics: Columns
 
 
-def plot(runs: list[Path], output: Path) -> list[Path]:
+class Picture(Figure):
+    """A figure that notebooks show by itself."""
+
+    def _repr_png_(self) -> bytes:
+        image = io.BytesIO()
+        self.savefig(image, format="png", dpi=96)
+        return image.getvalue()
+
+
+def plot(*runs: str | Path, inside: bool = False) -> Picture:
+    """Return the learning curve of runs, or of folders of seeds, as a Matplotlib figure; a notebook shows it.
+
+    `inside` draws temperature, entropy, Q and losses instead. Raises `UsageError` for folders that are no runs.
+    """
+    groups = _groups(runs)
+    return (_draw_inside if inside else _draw_returns)(groups, _labels(groups))
+
+
+def write_pictures(runs: Sequence[Path], output: Path) -> list[Path]:
     """Draw the runs and return the two pictures written: `output` and the same name ending in -inside.
 
     Raises `UsageError` for folders that are no runs and for pictures that cannot be written.
     """
     if not output.suffix:
         output = output.with_suffix(".png")
-    groups: dict[str, list[RunData]] = {}
-    for path in {run.resolve(): run for run in runs}.values():  # a run named twice is one run
-        data = _read(path)
-        groups.setdefault(data.setting, []).append(data)
-    labels = _labels(list(groups.values()))
+    groups = _groups(runs)
+    labels = _labels(groups)
     inside = output.with_name(f"{output.stem}-inside{output.suffix}")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        _draw_returns(list(groups.values()), labels).savefig(output, dpi=144)
-        _draw_inside(list(groups.values()), labels).savefig(inside, dpi=144)
+        _draw_returns(groups, labels).savefig(output, dpi=144)
+        _draw_inside(groups, labels).savefig(inside, dpi=144)
     except (OSError, ValueError, csv.Error) as error:
         raise UsageError(f"{output} cannot be written ({error}); name a picture such as curve.png") from error
     return [output, inside]
+
+
+def _groups(runs: Sequence[str | Path]) -> list[list[RunData]]:
+    """Read the runs, those of one setting together; a folder of seeds stands for all its runs."""
+    if not runs:
+        raise UsageError("plot needs at least one run; give the folder that `rucksac train` wrote")
+    folders = [path_of(run) for run in runs]
+    each_once = {run.resolve(): run for folder in folders for run in members(folder) or [folder]}
+    groups: dict[str, list[RunData]] = {}
+    for path in each_once.values():
+        data = _read(path)
+        groups.setdefault(data.setting, []).append(data)
+    return list(groups.values())
 
 
 def _read(path: Path) -> RunData:
@@ -99,8 +129,8 @@ def _labels(groups: list[list[RunData]]) -> list[str]:
     return labels
 
 
-def _draw_returns(groups: list[list[RunData]], labels: list[str]) -> Figure:
-    figure = Figure(figsize=(8, 5), layout="constrained")
+def _draw_returns(groups: list[list[RunData]], labels: list[str]) -> Picture:
+    figure = Picture(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for index, (group, label) in enumerate(zip(groups, labels, strict=True)):
         colour = COLOURS[index % len(COLOURS)]
@@ -121,8 +151,8 @@ def _draw_returns(groups: list[list[RunData]], labels: list[str]) -> Figure:
     return figure
 
 
-def _draw_inside(groups: list[list[RunData]], labels: list[str]) -> Figure:
-    figure = Figure(figsize=(11, 6), layout="constrained")
+def _draw_inside(groups: list[list[RunData]], labels: list[str]) -> Picture:
+    figure = Picture(figsize=(11, 6), layout="constrained")
     for axes, (column, title) in zip(figure.subplots(2, 3).flat, INSIDE.items(), strict=True):
         for index, (group, label) in enumerate(zip(groups, labels, strict=True)):
             curves = [(run.metrics["env_steps"], run.metrics[column]) for run in group]

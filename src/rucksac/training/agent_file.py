@@ -1,46 +1,25 @@
-"""An agent in a folder of its own: tensors as safetensors, everything else as JSON; nothing is ever unpickled."""
+"""Reading what `Agent.save` and `Agent.write` wrote: safetensors and JSON; nothing is ever unpickled."""
 
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
-import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
-from rucksac.agent import Agent
+from rucksac import files
+from rucksac.agent import FORMAT, MANIFEST, TENSORS, VERSION, Agent
 from rucksac.algorithm.architecture import architectures
 from rucksac.building import build
 from rucksac.config import Config, flag
 from rucksac.environments import reading
 from rucksac.environments.choices import Choices
 from rucksac.errors import UsageError
-from rucksac.training import files
 
-KIND, VERSION = "rucksac-agent", 5
-TENSORS = "agent.safetensors"
 LARGEST_TENSORS = 64 * 2**30
-
-
-def save_agent(agent: Agent, folder: Path, env_steps: int) -> None:
-    """Write the agent into `folder`, which exists."""
-    data = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors_of(agent).items()})
-    content = {
-        "format": KIND,
-        "version": VERSION,
-        "env_steps": env_steps,
-        "grad_steps": agent.grad_steps,
-        "default_networks": agent.default_networks,
-        "config": agent.config.to_json(),
-        "spaces": reading.to_json(agent.spaces),
-        "sha256": files.write(folder / TENSORS, data),
-    }
-    files.write_manifest(folder / "agent.json", content)
 
 
 def read_agent(folder: Path, policy: nn.Module | None = None, critic: nn.Module | None = None) -> Agent:
     """Return a new agent from `folder`; raise `ValueError` or the like when it is damaged."""
-    content = files.read_manifest(folder / "agent.json", KIND, VERSION)
+    content = files.read_manifest(folder / MANIFEST, FORMAT, VERSION)
     if not content["default_networks"] and policy is None and critic is None:
         raise UsageError(
             "the agent was trained with networks of your own; give them: load(run, policy=..., critic=...)"
@@ -63,14 +42,14 @@ def restore_agent(agent: Agent, folder: Path) -> None:
     Raises `UsageError` when the agent has other settings than the saved one.
     """
     check_settings(agent.config, folder)
-    content = files.read_manifest(folder / "agent.json", KIND, VERSION)
+    content = files.read_manifest(folder / MANIFEST, FORMAT, VERSION)
     reading.check_same(agent.spaces, reading.from_json(content["spaces"]))
     load_tensors(agent, safetensors.torch.load(check_agent(folder)))
 
 
 def check_settings(config: Config, folder: Path) -> None:
     """Raise `UsageError` when these are not the settings that the agent in `folder` was trained with, steps aside."""
-    saved = Config.from_json(files.read_manifest(folder / "agent.json", KIND, VERSION)["config"]).to_json()
+    saved = Config.from_json(files.read_manifest(folder / MANIFEST, FORMAT, VERSION)["config"]).to_json()
     for name, value in config.to_json().items():
         if name != "steps" and value != saved[name]:
             raise UsageError(
@@ -80,23 +59,13 @@ def check_settings(config: Config, folder: Path) -> None:
 
 def check_agent(folder: Path) -> bytes:
     """Return the tensor file in `folder`; raise `ValueError` or the like when it or its manifest is damaged."""
-    content = files.read_manifest(folder / "agent.json", KIND, VERSION)
+    content = files.read_manifest(folder / MANIFEST, FORMAT, VERSION)
     return files.read(folder, TENSORS, content["sha256"], LARGEST_TENSORS)
-
-
-def tensors_of(agent: Agent) -> dict[str, Tensor]:
-    """Return every tensor that learning changes, by name; they share the agent's memory."""
-    leaves, _ = pytree.tree_flatten_with_path(agent.state)
-    found = {_name(path): tensor for path, tensor in leaves}
-    if agent.normaliser:
-        arrays = agent.normaliser.arrays()
-        found |= {f"normaliser.{name}": torch.from_numpy(array) for name, array in arrays.items()}
-    return found
 
 
 def load_tensors(agent: Agent, tensors: dict[str, Tensor]) -> None:
     """Copy values into the agent; raise `ValueError` when names, shapes or types differ or a value is not finite."""
-    own = tensors_of(agent)
+    own = agent.tensors()
     if set(own) != set(tensors):
         raise ValueError(f"the tensors differ in name: {sorted(set(own) ^ set(tensors))[:3]}")
     for name, tensor in own.items():
@@ -106,8 +75,3 @@ def load_tensors(agent: Agent, tensors: dict[str, Tensor]) -> None:
             raise ValueError(f"{name} holds values that are not finite")
     for name, tensor in own.items():
         tensor.copy_(tensors[name])
-
-
-def _name(path: tuple[Any, ...]) -> str:
-    """Return a tensor's name: the way to it."""
-    return ".".join(str(key.name if isinstance(key, pytree.GetAttrKey) else key.key) for key in path)

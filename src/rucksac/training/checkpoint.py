@@ -7,13 +7,14 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from rucksac import files
 from rucksac.agent import Agent
 from rucksac.environments.reenactment import reenact
 from rucksac.environments.transitions import Collected
 from rucksac.errors import UsageError
 from rucksac.experience import segments
-from rucksac.training import files, replay_files, snapshot
-from rucksac.training.agent_file import restore_agent, save_agent
+from rucksac.training import replay_files, snapshot
+from rucksac.training.agent_file import restore_agent
 from rucksac.training.checkpoint_layout import (
     ACTIONS,
     BEST,
@@ -61,7 +62,7 @@ class Checkpoints:
         building = folder / (name + ".new")
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir()
-        save_agent(training.agent, building, env_steps)
+        training.agent.write(building)
         actions = {
             str(env_index): np.array(each, np.float32).reshape(len(each), training.agent.spaces.action_size)
             for env_index, each in enumerate(training.collector.actions)
@@ -91,7 +92,7 @@ class Checkpoints:
         building = folder / (name + ".new")
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir()
-        save_agent(agent, building, env_steps)
+        agent.write(building)
         building.rename(folder / name)
         for each in checkpoints_in(self.run, BEST)[:-1]:
             shutil.rmtree(each)

@@ -16,8 +16,8 @@ from typing import Any
 
 import safetensors
 
+from rucksac import files
 from rucksac.errors import UsageError
-from rucksac.training import files
 from rucksac.training.record import KINDS
 from rucksac.training.replay_files import Segment
 

@@ -8,7 +8,6 @@ import safetensors.torch
 
 from rucksac.agent import Agent
 from rucksac.algorithm.update import Batch
-from rucksac.training.agent_file import tensors_of
 from rucksac.training.record import Row
 
 TOO_FAR = 10.0  # times the largest value that rewards and entropy can add up to
@@ -23,7 +22,7 @@ def first_not_finite(agent: Agent, batch: Batch) -> str:
     for name, tensor in batch._asdict().items():
         if not tensor.isfinite().all():
             return f"{name} in the batch"
-    for name, tensor in tensors_of(agent).items():
+    for name, tensor in agent.tensors().items():
         if not tensor.isfinite().all():
             return name
     return "a metric, though no tensor is"

@@ -24,7 +24,6 @@ except ImportError:  # not on Windows; there nothing keeps two processes out of 
     fcntl = None  # type: ignore[assignment]
 
 MOST_THREADS = 1024
-STARTED_FROM = "started_from"  # in what config.json has derived
 PACKAGES = ("rucksac", "torch", "numpy", "gymnasium", "mujoco")
 
 
@@ -168,12 +167,6 @@ def threads_of(saved: dict[str, Any]) -> int | None:
     """Return the number of threads that config.json says the run had, None when it says nothing sensible."""
     threads = saved["derived"].get("threads")
     return threads if isinstance(threads, int) and 1 <= threads <= MOST_THREADS else None
-
-
-def origin_of(saved: dict[str, Any]) -> Path | None:
-    """Return the run whose agent this one began with, None when it began with none."""
-    origin = saved["derived"].get(STARTED_FROM)
-    return Path(origin) if isinstance(origin, str) else None
 
 
 def _plain(values: dict[str, Any]) -> bool:

@@ -6,7 +6,8 @@ from typing import Any
 
 from rucksac.config import Config
 from rucksac.errors import UsageError
-from rucksac.training.folder import RunFolder, origin_of
+from rucksac.training.folder import RunFolder
+from rucksac.training.starting import origin_of
 from rucksac.training.wholeness import examine, obstacle
 
 

@@ -2,7 +2,6 @@
 
 from rucksac.environments.env_group import EnvGroup
 from rucksac.errors import TrainingStopped
-from rucksac.training.agent_file import tensors_of
 from rucksac.training.checkpoint import Checkpoints
 from rucksac.training.evaluate import EvaluationStopped, evaluate_in
 from rucksac.training.parts import Training
@@ -52,7 +51,7 @@ class Milestones:
     def save(self) -> None:
         """Write a checkpoint where there is a folder; raise `TrainingStopped` when the agent is not finite."""
         training = self._training
-        for name, tensor in tensors_of(training.agent).items():
+        for name, tensor in training.agent.tensors().items():
             if not tensor.isfinite().all():
                 raise TrainingStopped(
                     f"{name} holds a value that is not finite at environment step {training.progress.env_steps}; the "

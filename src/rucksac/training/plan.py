@@ -12,14 +12,14 @@ from rucksac.config import Config, with_settings
 from rucksac.environments.making import EnvSource
 from rucksac.errors import UsageError
 from rucksac.training.callbacks import Callback
-from rucksac.training.folder import RunFolder, origin_of, path_of, threads_of
-from rucksac.training.starting import settings_from
+from rucksac.training.folder import RunFolder, path_of, threads_of
+from rucksac.training.starting import Origin, origin_of, settings_from
 from rucksac.training.tracking import Memory, chosen
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a run is made of; `threads` are those that a run to go on with had, `start_from` is a run to begin from."""
+    """What a run is made of; `threads` are those that a run to go on with had, `origin` is where a run starts from."""
 
     env: EnvSource
     config: Config
@@ -27,23 +27,27 @@ class Plan:
     policy: nn.Module | None = None
     critic: nn.Module | None = None
     threads: int | None = None
-    start_from: Path | None = None
+    origin: Origin | None = None
     callbacks: tuple[Callback, ...] = ()
     track: tuple[str, ...] = ()
     video_every: int = 0
 
 
-def beginning(recipe: str | None, start_from: str | Path | None) -> tuple[Config, str, Path | None]:
+def beginning(
+    recipe: str | None, start_from: str | Path | None, with_replay: bool = False
+) -> tuple[Config, str, Origin | None]:
     """Return the settings that a run has unless others are given, the recipe they are called by, and where it starts.
 
     Raises `UsageError` for a recipe or a run that does not exist, and for both together.
     """
     if start_from is None:
+        if with_replay:
+            raise UsageError("--start-with-replay needs --start-from RUN, whose replay memory is meant")
         return find_recipe(recipe or DEFAULT).config, recipe or DEFAULT, None
     if recipe is not None:
         raise UsageError("--recipe and --start-from both say which settings a run has; give one of them")
-    origin = path_of(start_from)
-    return *settings_from(origin), origin
+    folder = path_of(start_from)
+    return *settings_from(folder), Origin(folder, with_replay)
 
 
 def plan_of(

@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from rucksac.environments.transitions import Episode
 from rucksac.errors import UsageError
-from rucksac.training.files import Beginning, GrowingFile
+from rucksac.files import Beginning, GrowingFile
 
 EPISODE = ("env_steps", "episode", "seed", "return", "length")
 KINDS = ("metrics", "episodes", "evaluations")

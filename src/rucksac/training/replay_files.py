@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import safetensors.numpy
 
+from rucksac import files
 from rucksac.experience import segments
 from rucksac.experience.replay import Replay
-from rucksac.training import files
 
 ROWS = re.compile(r"(\d+)\.(\d+)\.(\w+)")
 LARGEST_SEGMENT = 4 * segments.LARGEST_PIECE

@@ -17,6 +17,7 @@ from rucksac.environments.env_group import EnvGroup
 from rucksac.environments.making import name_of
 from rucksac.environments.opening import open_envs
 from rucksac.errors import UsageError
+from rucksac.files import Beginning
 from rucksac.resources import available_threads
 from rucksac.text import count, size
 from rucksac.training.callbacks import calling
@@ -24,9 +25,8 @@ from rucksac.training.checkpoint import Checkpoints
 from rucksac.training.console import Console
 from rucksac.training.diagnosis import Watchdog, divergence
 from rucksac.training.evaluate import Evaluation
-from rucksac.training.files import Beginning
 from rucksac.training.filming import films
-from rucksac.training.folder import STARTED_FROM, RunFolder
+from rucksac.training.folder import RunFolder
 from rucksac.training.loop import Loop, Stopwatch
 from rucksac.training.milestones import Milestones
 from rucksac.training.needs import replay_bytes, require_memory, threads_for
@@ -126,8 +126,8 @@ class Run:
             return kept, notes
         if self.path and (self.path / "replay").exists() and not (self.path / "checkpoints").exists():
             raise UsageError(f"{self.shown_path} lost its checkpoints; put them back, or train anew elsewhere")
-        if self.plan.start_from:
-            begin_from(training.agent, self.plan.start_from)
+        if self.plan.origin:
+            begin_from(training, self.plan.origin)
         training.collector.begin_episodes()
         return None, []
 
@@ -137,8 +137,8 @@ class Run:
             "entropy_to_come": agent.algorithm.entropy_to_come,
             "threads": self.threads,
         }
-        if self.plan.start_from:
-            derived[STARTED_FROM] = str(self.plan.start_from.absolute())
+        if self.plan.origin:
+            derived |= self.plan.origin.to_json()
         name = self.plan.env if isinstance(self.plan.env, str) else None
         folder.write_config(name, self.plan.recipe, self.config, derived)
 

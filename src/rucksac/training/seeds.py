@@ -2,15 +2,15 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 from rucksac.config import Config, with_settings
 from rucksac.environments.making import closed_at_last, make
 from rucksac.environments.reading import spaces_of
 from rucksac.errors import UsageError
-from rucksac.training.folder import STARTED_FROM, RunFolder
+from rucksac.training.folder import RunFolder
 from rucksac.training.needs import require_memory_at_once
 from rucksac.training.overview import members
+from rucksac.training.starting import Origin
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -31,7 +31,7 @@ def is_group(folder: Path) -> bool:
 
 
 def prepare_group(
-    env: str, config: Config, recipe: str, folder: Path, seeds: list[int], start_from: Path | None = None
+    env: str, config: Config, recipe: str, folder: Path, seeds: list[int], origin: Origin | None = None
 ) -> None:
     """Make a folder for each seed; raise `UsageError` when the environment or the memory does not allow the run."""
     config = config.settled()
@@ -41,9 +41,7 @@ def prepare_group(
     require_memory_at_once(config, spaces, threads)
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is already in use; give another --run, or remove it first")
-    derived: dict[str, Any] = {"threads": threads}
-    if start_from:
-        derived[STARTED_FROM] = str(start_from.absolute())
+    derived = {"threads": threads, **(origin.to_json() if origin else {})}
     for seed in seeds:
         member = RunFolder.create(folder / f"seed{seed}")
         member.write_config(env, recipe, with_settings(config, {"seed": seed}), derived)

@@ -18,12 +18,17 @@ def restore(training: Training, values: dict[str, Any]) -> None:
     parts = training.parts()
     _same_names("the training", parts, values)
     for name, part in parts.items():
-        if isinstance(part, np.random.Generator):
-            _decode(part, values[name])
-            continue
-        _same_names(name, part.STATE, values[name])
-        for attribute in part.STATE:
-            setattr(part, attribute, _decode(getattr(part, attribute), values[name][attribute]))
+        restore_part(name, part, values[name])
+
+
+def restore_part(name: str, part: Any, values: Any) -> None:
+    """Put back the state of one part; raise `ValueError` or `TypeError` when it does not fit."""
+    if isinstance(part, np.random.Generator):
+        _decode(part, values)
+        return
+    _same_names(name, part.STATE, values)
+    for attribute in part.STATE:
+        setattr(part, attribute, _decode(getattr(part, attribute), values[attribute]))
 
 
 def _encode_part(part: Any) -> Any:

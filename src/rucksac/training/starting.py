@@ -1,31 +1,64 @@
-"""A new run that starts from a trained agent: its settings, then its parameters."""
+"""A new run that starts from a trained agent: its settings, its parameters and, if wanted, its replay memory."""
 
 import dataclasses
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from rucksac.agent import Agent
+from rucksac.algorithm.recipes import DEFAULT
 from rucksac.config import Config, flag
 from rucksac.environments.reading import check_alike
 from rucksac.errors import UsageError
-from rucksac.training.agent_file import tensors_of
+from rucksac.experience.history import transitions_of
+from rucksac.experience.replay import Replay
+from rucksac.training.checkpoint_layout import UNREADABLE, in_short
 from rucksac.training.folder import RunFolder
-from rucksac.training.loading import load_agent
+from rucksac.training.loading import is_agent, load_agent, load_replay
+from rucksac.training.parts import Training, columns_of
 
 OWN = ("normaliser.running",)  # of the episodes under way
 
 
+class Origin(NamedTuple):
+    """The run, or the agent, that a new run starts from, and whether it begins with that run's replay memory too."""
+
+    folder: Path
+    with_replay: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return {"started_from": str(self.folder.absolute()), "started_with_replay": self.with_replay}
+
+
+def origin_of(saved: dict[str, Any]) -> Origin | None:
+    """Return where the run with this config.json started from, None when it began with nothing."""
+    folder = saved["derived"].get("started_from")
+    return (
+        Origin(Path(folder), saved["derived"].get("started_with_replay") is True) if isinstance(folder, str) else None
+    )
+
+
 def settings_from(run: Path) -> tuple[Config, str]:
-    """Return the settings of a run that starts where this one is, and the name of its recipe.
+    """Return the settings of a run that starts where this run or agent is, and the name of its recipe.
 
     They are those of the run, without random steps: the trained policy acts from the first step on, and learning begins
     once more than one batch is stored. Raises `UsageError` when there is no such run.
     """
-    saved = RunFolder.open(run).read_config()
-    config = Config.from_json(saved["settings"])
-    return dataclasses.replace(config, warmup=0, learning_starts=None), saved["recipe"]
+    if is_agent(run):
+        config, recipe = load_agent(run).config, DEFAULT
+    else:
+        saved = RunFolder.open(run).read_config()
+        config, recipe = Config.from_json(saved["settings"]), saved["recipe"]
+    return dataclasses.replace(config, warmup=0, learning_starts=None), recipe
 
 
-def begin_from(agent: Agent, run: Path) -> None:
+def begin_from(training: Training, origin: Origin) -> None:
+    """Give a run that has not begun what it starts from; raise `UsageError` when that is missing or does not fit."""
+    _take_agent(training.agent, origin.folder)
+    if origin.with_replay:
+        _take_replay(training, origin.folder)
+
+
+def _take_agent(agent: Agent, run: Path) -> None:
     """Give `agent` the policy, critics, slow copies, temperature and normaliser of the newest checkpoint of `run`.
 
     Raises `UsageError` when observations, number of actions or networks are not the same. Bounds of the actions may
@@ -39,8 +72,8 @@ def begin_from(agent: Agent, run: Path) -> None:
     for name in ("activation", "deterministic_policy"):
         if (here := getattr(agent.config, name)) != (there := getattr(trained.config, name)):
             raise UsageError(f"the agent in {run} was trained with {flag(name)} {there}, not {here}; leave that out")
-    theirs = tensors_of(trained)
-    for name, tensor in tensors_of(agent).items():
+    theirs = trained.tensors()
+    for name, tensor in agent.tensors().items():
         if name in OWN or ".moments." in name:
             continue
         if name.startswith("temperature") and agent.algorithm.target_entropy is None:
@@ -51,3 +84,23 @@ def begin_from(agent: Agent, run: Path) -> None:
                 "normalisation"
             )
         tensor.copy_(theirs[name])
+
+
+def _take_replay(training: Training, run: Path) -> None:
+    """Store the transitions that `run` kept, shared out over the environments of the new run, its oldest first.
+
+    Rewards are those that were given then. The last episode of each environment of `run` ends as truncated.
+    """
+    if is_agent(run):
+        raise UsageError(f"{run} is an agent without a replay memory; leave --start-with-replay out, or name its run")
+    config = load_agent(run).config
+    kept = Replay(config.buffer_size, config.envs, columns_of(training.agent.spaces))
+    try:
+        load_replay(run, kept)
+    except UNREADABLE as error:
+        raise UsageError(f"the replay memory of {run} cannot be read ({in_short(error)}); start without it") from error
+    for env_index in range(kept.envs):
+        share = env_index % training.replay.envs
+        for transition in transitions_of(kept, env_index):
+            training.replay.add(share, **transition)
+        training.replay.close_episode(share)

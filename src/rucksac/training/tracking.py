@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rucksac import files
 from rucksac.errors import ANYTHING, UsageError
 from rucksac.text import shortened
-from rucksac.training import files
 from rucksac.training.record import KINDS, Recorder, Row, to_all
 from rucksac.training.trackers import SECONDS_AT_THE_END, TRACKERS, Point, Subject
 

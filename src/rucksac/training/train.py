@@ -24,6 +24,7 @@ def train(
     *,
     recipe: str | None = None,
     start_from: str | Path | None = None,
+    start_with_replay: bool = False,
     run: str | Path | None = None,
     quiet: bool = True,
     policy: nn.Module | None = None,
@@ -37,14 +38,15 @@ def train(
 
     `env` is an id or a function that returns a `gymnasium.Env`; it is called once for evaluation, then for every
     training environment. `settings` are fields of `rucksac.Config` and override the recipe's. With `start_from` the new
-    run has the settings of that one, without random steps, and begins with its trained agent. With `run` everything is
+    run has the settings of that run, or of an agent that was saved, without random steps, and begins with its trained
+    agent; `start_with_replay` gives it the run's replay memory too. With `run` everything is
     also written there; without, nothing is written. Each function in `callbacks` is called with a `rucksac.Event` when
     something happens, and ends the run by returning `rucksac.STOP`; one that raises does not, and console and
     warnings.txt say so. `track` names trackers beside the log files: tensorboard, wandb, mlflow, trackio; every
     `video_every` evaluations one is filmed. Raises `UsageError` for what cannot work, before training starts where
     possible.
     """
-    config, name, origin = beginning(recipe, start_from)
+    config, name, origin = beginning(recipe, start_from, start_with_replay)
     path, calls = None if run is None else path_of(run), listed(callbacks)
     trackers = checked(track, video_every, path)
     plan = Plan(env, with_settings(config, settings), name, policy, critic, None, origin, calls, *trackers)

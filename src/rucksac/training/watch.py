@@ -1,10 +1,12 @@
 """Seeing an agent act: in a window, or as a video file."""
 
+import base64
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import imageio_ffmpeg
@@ -18,8 +20,44 @@ from rucksac.errors import UsageError
 from rucksac.text import count
 from rucksac.training.display import has_display
 from rucksac.training.evaluate import evaluate
+from rucksac.training.folder import path_of
+from rucksac.training.loading import environment_of, load_agent
 
 FORMATS = (".mp4", ".mkv", ".webm", ".mov")
+
+
+class Video(NamedTuple):
+    """Episodes that were filmed: their returns, and an MP4 file as bytes. A notebook plays it."""
+
+    returns: list[float]
+    data: bytes
+
+    def save(self, path: str | Path) -> None:
+        """Write the file. Raises `OSError`."""
+        Path(path).expanduser().write_bytes(self.data)
+
+    def _repr_html_(self) -> str:
+        encoded = base64.b64encode(self.data).decode()
+        return f'<video controls autoplay loop muted src="data:video/mp4;base64,{encoded}"></video>'
+
+
+def watch(
+    agent: Agent | str | Path, env: EnvSource | None = None, *, episodes: int = 1, seed: int = 0, best: bool = False
+) -> Video:
+    """Film an agent, or that of a run, which acts with its mean action; a notebook plays what is returned.
+
+    `env` is an id or a function; that of the run if not given. Episode i starts from reset(seed=seed + i). Raises
+    `UsageError` for an environment that cannot be drawn.
+    """
+    if not isinstance(agent, Agent):
+        env = env or environment_of(path_of(agent))
+        agent = load_agent(agent, best=best)
+    if env is None:
+        raise UsageError("an agent alone does not say where it acts; give an environment too")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "video.mp4"
+        returns = write_video(agent, env, episodes, seed, file, lambda _: None)
+        return Video(returns, file.read_bytes())
 
 
 def show(agent: Agent, source: EnvSource, episodes: int, seed: int, say: Callable[[str], None]) -> list[float]:

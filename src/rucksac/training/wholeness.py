@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from rucksac import files
 from rucksac.config import Config
 from rucksac.errors import UsageError
-from rucksac.training import files, replay_files
+from rucksac.training import replay_files
 from rucksac.training.agent_file import check_agent, check_settings
 from rucksac.training.checkpoint_layout import (
     ACTIONS,
@@ -18,6 +19,8 @@ from rucksac.training.checkpoint_layout import (
     in_short,
     segments_of,
 )
+from rucksac.training.loading import is_agent
+from rucksac.training.starting import Origin
 
 
 def examine(run: Path) -> list[dict[str, Any]]:
@@ -34,7 +37,7 @@ def examine(run: Path) -> list[dict[str, Any]]:
     ]
 
 
-def obstacle(run: Path, config: Config, origin: Path | None) -> str | None:
+def obstacle(run: Path, config: Config, origin: Origin | None) -> str | None:
     """Return why the run could not go on with these settings, None when it could.
 
     Without a checkpoint it begins again, for which it needs the agent of `origin`, the run that it started from.
@@ -53,9 +56,16 @@ def obstacle(run: Path, config: Config, origin: Path | None) -> str | None:
         return "no checkpoint is whole"
     if (run / "replay").exists():
         return "its checkpoints are lost"
-    if origin and all(problem_of(origin, folder, best=False) for folder in checkpoints_in(origin, CHECKPOINT)[-1:]):
-        return f"it has no checkpoint yet, and {origin}, whose agent it begins with, has no whole one"
+    if origin and not _whole(origin.folder):
+        return f"it has no checkpoint yet, and {origin.folder}, whose agent it begins with, has no whole one"
     return None
+
+
+def _whole(origin: Path) -> bool:
+    """Return whether the run or agent that another starts from is there and whole."""
+    if is_agent(origin):
+        return problem_of(origin, origin, best=True) is None
+    return any(problem_of(origin, newest, best=False) is None for newest in checkpoints_in(origin, CHECKPOINT)[-1:])
 
 
 def problem_of(run: Path, folder: Path, best: bool) -> str | None:
