@@ -24,7 +24,7 @@ def test_the_wheel_works_in_a_clean_environment(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if name.startswith("rucksac/")}
     sources = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src/rucksac").rglob("*.py")}
-    assert names == sources | {"rucksac/py.typed", "rucksac/product.cpp"}
+    assert names == sources | {"rucksac/py.typed", "rucksac/product.cpp", "rucksac/team.cpp"}
 
     venv.create(tmp_path / "clean", with_pip=True)
     python = tmp_path / "clean/bin/python"

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rucksac import products
+from rucksac import products, teams
 from rucksac.errors import UsageError
 from rucksac.resources import processor
 
@@ -171,7 +171,7 @@ def _package(graph: torch.fx.GraphModule, examples: list[Tensor], file: Path) ->
     ):
         warnings.simplefilter("ignore")
         exported = torch.export.export(graph, tuple(examples), strict=False)
-        with torch._inductor.config.patch(_compiler_settings()):
+        with torch._inductor.config.patch(_compiler_settings()), teams.own_team():
             built = torch._inductor.aoti_compile_and_package(exported, package_path=str(Path(folder) / "step.pt2"))
         loader = _load(Path(built))
         os.replace(built, file)  # atomic: two processes may build the same file at once
@@ -212,6 +212,7 @@ def _digest(graph: torch.fx.GraphModule, examples: list[Tensor]) -> str:
         platform.platform(),
         processor(),
         products.worthwhile() and products.source(),
+        teams.source(),
         os.environ.get("CXX", ""),
     ]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from rucksac import teams
+
 KERNEL = Path(__file__).with_name("product.cpp")
 _FACTOR, _SIZES = "const void*, " + ", ".join(["int64_t"] * 4), ", ".join(["int64_t"] * 5)
 DECLARATION = f'extern "C" void rucksac_product(bool, {_FACTOR}, {_FACTOR}, void*, {_SIZES});\n'
@@ -68,6 +70,7 @@ def _product() -> Any:
 
     class Product(ir.ExternKernelOut):
         def codegen(self, wrapper: Any) -> None:
+            teams.bring_along(wrapper)
             if KERNEL not in wrapper.src_to_kernel:
                 wrapper.define_kernel("rucksac_product", KERNEL.read_text(), gpu=False, cpp_definition=DECLARATION)
                 wrapper.src_to_kernel[KERNEL] = "rucksac_product"

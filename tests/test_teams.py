@@ -1,0 +1,103 @@
+"""The threads of compiled code: the same numbers as from GCC's own library, whoever does the work."""
+
+import gc
+import multiprocessing
+import os
+import threading
+import zipfile
+from contextlib import nullcontext
+
+import pytest
+import torch
+
+from rucksac import compilation, teams
+
+ROWS, COLUMNS = 96, 70
+
+
+def loops(x, w):
+    """Loops after loops, sums over all numbers, over rows and over columns, and products between them."""
+    y = torch.tanh(x @ w) * 2.0
+    total = y.square().sum()
+    z = (y - y.mean(0)) / (y.std(1, keepdim=True) + 1.0)
+    return z @ w.t() + total, z.exp().sum(0), (y.amax(1) - z.mean()).clamp(-1.0, 1.0), total
+
+
+@pytest.fixture
+def tensors():
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(ROWS, COLUMNS, generator=generator), torch.randn(COLUMNS, COLUMNS, generator=generator)]
+
+
+def compiled(tensors, threads, folder, monkeypatch, function=loops):
+    monkeypatch.setenv("RUCKSAC_CACHE", str(folder))
+    with compilation.computing(threads):
+        return compilation.compile_ahead(function, tensors)
+
+
+def called(function, tensors, threads):
+    with compilation.computing(threads):
+        return [result.clone() for result in function(list(tensors))]
+
+
+def equal(left, right):
+    return all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+def generated(folder):
+    (file,) = folder.glob("*.pt2")
+    with zipfile.ZipFile(file) as archive:
+        return b"".join(archive.read(name) for name in archive.namelist() if name.endswith(".cpp")).decode()
+
+
+def test_a_team_computes_what_the_library_computes(tensors, tmp_path, monkeypatch):
+    threads = 3
+    team = compiled(tensors, threads, tmp_path / "team", monkeypatch)
+    assert "rucksac_team" in generated(tmp_path / "team")
+    with monkeypatch.context() as patch:
+        patch.setattr(teams, "own_team", nullcontext)
+        patch.setattr(teams, "bring_along", lambda _: None)
+        library = compiled(tensors, threads, tmp_path / "library", patch)
+    assert "rucksac_team" not in generated(tmp_path / "library")
+    expected = called(library, tensors, threads)
+    for _ in range(200):
+        assert equal(called(team, tensors, threads), expected)
+
+
+def test_several_threads_of_a_program_may_call_compiled_code_at_once(tensors, tmp_path, monkeypatch):
+    team = compiled(tensors, 2, tmp_path, monkeypatch)
+    expected, wrong = called(team, tensors, 2), []
+
+    def work():
+        wrong.extend(number for number in range(200) if not equal(team(list(tensors)), expected))
+
+    with compilation.computing(2):
+        torch.set_num_threads(2)
+        workers = [threading.Thread(target=work) for _ in range(3)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    assert wrong == []
+
+
+def test_a_process_that_was_forked_computes_without_the_other_threads(tensors, tmp_path, monkeypatch):
+    team = compiled(tensors, 2, tmp_path, monkeypatch)
+    expected = called(team, tensors, 2)
+    child = multiprocessing.get_context("fork").Process(
+        target=lambda: os._exit(0 if equal(called(team, tensors, 2), expected) else 1)
+    )
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
+
+
+def test_compiled_code_that_is_no_longer_needed_leaves_the_team_at_work(tensors, tmp_path, monkeypatch):
+    first = compiled(tensors, 2, tmp_path / "first", monkeypatch)
+    called(first, tensors, 2)
+    other = compiled(tensors, 2, tmp_path / "second", monkeypatch, lambda x, w: [each * 2.0 for each in loops(x, w)])
+    expected = called(other, tensors, 2)
+    del first
+    gc.collect()
+    for _ in range(50):
+        assert equal(called(other, tensors, 2), expected)
