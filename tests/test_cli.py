@@ -74,6 +74,7 @@ def test_training_shows_progress_and_names_the_next_commands(tmp_path):
     assert done.stdout == ""
     assert "3 observations, 1 action; 300 steps" in done.stderr
     assert "Preparing" not in done.stderr  # nothing is compiled
+    assert "cuda" not in done.stderr.lower()  # of no interest without a graphics card
     folder = tmp_path / "runs/Pendulum-v1-rucksac-seed1"
     assert "evaluate runs/Pendulum-v1-rucksac-seed1 --episodes 100" in done.stderr
     assert {path.name for path in folder.iterdir()} == {
@@ -85,12 +86,13 @@ def test_training_shows_progress_and_names_the_next_commands(tmp_path):
     assert json.loads(again.stdout)["run"] == "runs/Pendulum-v1-rucksac-seed1-2"
 
 
-def test_a_live_table_on_a_terminal(tmp_path):
+def on_a_terminal(run, *words, interrupt_at=None):
+    """Train with a terminal of 120 columns; return the exit code and what was shown, without colours and cursor."""
     import pty
 
     leader, follower = pty.openpty()
     process = subprocess.Popen(
-        [*COMMAND, "train", "Pendulum-v1", *SMALL_FLAGS, "--log-every", "100", "--run", str(tmp_path / "run")],
+        [*COMMAND, "train", "Pendulum-v1", *SMALL_FLAGS, "--log-every", "100", "--run", str(run), *words],
         stderr=follower, stdout=follower, env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
     )  # fmt: skip
     os.close(follower)
@@ -101,12 +103,29 @@ def test_a_live_table_on_a_terminal(tmp_path):
         except OSError:
             break
         shown += part
+        if interrupt_at and interrupt_at in shown:
+            process.send_signal(signal.SIGINT)
+            interrupt_at = None
         if not part:
             break
-    assert process.wait() == 0
-    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
-    assert "300 of 300 steps" in text
-    assert "entropy" in text
+    return process.wait(), re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
+
+
+def test_a_terminal_shows_how_the_run_stands(tmp_path):
+    code, text = on_a_terminal(tmp_path / "run", "--eval-every", "150")
+    assert code == 0
+    last = text.rpartition("300 of 300 steps")[2]
+    for name in ("return  ", "evaluation  ", "alpha ", "entropy ", "Q ", "critic loss ", "(target -1.00)", "steps/s"):
+        assert name in last, name
+
+
+def test_an_interrupted_run_leaves_standing_how_far_it_came(tmp_path):
+    code, text = on_a_terminal(tmp_path / "run", "--steps", "1000000", interrupt_at=b"critic loss")
+    assert code == 130
+    steps = json.loads((tmp_path / "run/summary.json").read_text())["env_steps"]
+    *_, last = re.findall(r"([\d,]+) of 1,000,000 steps(.*)", text)
+    assert last[0] == f"{steps:,}"
+    assert "left" not in last[1]
 
 
 def test_evaluate_prints_and_speaks_json(runs):

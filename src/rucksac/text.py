@@ -1,6 +1,10 @@
 """How numbers and foreign words are written for people."""
 
+import itertools
+import math
 from collections.abc import Sequence
+
+BLOCKS, SIGNS = "▁▂▃▄▅▆▇█", "_.:-=+*#"  # the second for terminals without Unicode
 
 
 def count(number: int, noun: str) -> str:
@@ -42,3 +46,17 @@ def table(rows: Sequence[Sequence[str]]) -> str:
         "  ".join([row[0].ljust(widths[0]), *(cell.rjust(n) for cell, n in zip(row[1:], widths[1:], strict=True))])
         for row in rows
     )
+
+
+def sparkline(values: Sequence[float], width: int, blocks: bool = True) -> str:
+    """Return the values as a curve of at most `width` characters, each the mean of as many values.
+
+    The lowest and the highest of these means are the lowest and the highest characters; what is not finite is a space.
+    """
+    width = min(width, len(values))
+    edges = [round(len(values) * place / width) for place in range(width + 1)] if width else []
+    means = [sum(values[first:last]) / (last - first) for first, last in itertools.pairwise(edges)]
+    finite = [mean for mean in means if math.isfinite(mean)]
+    low, high, levels = min(finite, default=0.0), max(finite, default=0.0), BLOCKS if blocks else SIGNS
+    scale = (len(levels) - 1) / (high - low) if high > low else 0.0
+    return "".join(levels[round((mean - low) * scale)] if math.isfinite(mean) else " " for mean in means)

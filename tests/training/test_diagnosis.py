@@ -4,6 +4,7 @@ import torch
 from rucksac.building import build
 from rucksac.training.console import Console
 from rucksac.training.diagnosis import Watchdog, divergence, first_not_finite
+from rucksac.training.health import Health
 from rucksac.training.plan import Plan
 from rucksac.training.train import train_run
 from tests.algorithm.steps import SPACES, batch, config
@@ -16,7 +17,7 @@ def row(**values):
 
 
 def watchdog_of(said, envs=1, largest_reward=2.0, seconds=lambda: 0.0):
-    return Watchdog(0.9, envs, lambda: largest_reward, seconds, said.append)
+    return Watchdog(Health(0.9, None, lambda: largest_reward), envs, seconds, said.append)
 
 
 @pytest.fixture

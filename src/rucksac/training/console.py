@@ -10,18 +10,26 @@ from typing import Any, TextIO, cast
 
 import numpy as np
 from rich.console import Console as RichConsole
-from rich.console import Group
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 from rucksac.output import Unfailing
 from rucksac.stats import summarise
 from rucksac.text import count, interval
+from rucksac.training.health import Health
+from rucksac.training.live import Standing
 from rucksac.training.record import Row
 
 RECENT_EPISODES = 10
 SECONDS_BETWEEN_LINES = 5.0
+COMPILING = "preparing the gradient step; compiling it the first time takes up to a minute"
+NUMBERS = {  # shown, from which column and how it is written
+    "alpha": ("alpha", ".3g"),
+    "entropy": ("entropy", ".2f"),
+    "Q": ("q", ".1f"),
+    "critic loss": ("critic_loss", ".3g"),
+    "policy loss": ("policy_loss", ".3g"),
+}
+NAMES = {column: name for name, (column, _) in NUMBERS.items()}
 
 
 def console() -> RichConsole:
@@ -37,34 +45,24 @@ class Console:
     def __init__(self, steps: int) -> None:
         self._out = console()
         self._steps = steps
-        self._returns: list[float] = []
-        self._evaluation = ""
-        self._row: Row = {}
-        self._beginning = ""  # what is shown before there is a row
+        self._standing = Standing(steps, self._out)
+        self._health: Health | None = None
+        self._latest: list[float] = []  # returns
         self._last_line = -SECONDS_BETWEEN_LINES
         self._first: tuple[float, int] | None = None
         self._live: Live | None = None
-        self._progress = Progress(
-            TextColumn("{task.completed:,.0f} of {task.total:,.0f} steps"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self._out,
-        )
-        self._task = self._progress.add_task("train", total=steps)
 
-    def start(self, opening: str, compiles: bool) -> None:
-        """Say what the run is, and whether compiling comes first; from here on the table is live."""
+    def start(self, opening: str, compiles: bool, health: Health) -> None:
+        """Say what the run is, and whether compiling comes first; from here on a terminal shows how the run stands."""
+        self._health = health
         self._out.print(opening, markup=False)
         if compiles:
-            self._beginning = "preparing the gradient step; compiling it the first time takes up to a minute"
+            self._standing.note = COMPILING
         if self._out.is_terminal:
-            self._live = Live(self._picture(), console=self._out, refresh_per_second=4, transient=False)
+            self._live = Live(self._standing, console=self._out, refresh_per_second=4, transient=False)
             self._live.start()
         elif compiles:
-            self._out.print(f"{self._beginning.capitalize()}.")
+            self._out.print(f"{COMPILING.capitalize()}.")
 
     def note(self, text: str) -> None:
         self._out.print(text, markup=False)
@@ -90,60 +88,55 @@ class Console:
 
     def record(self, kind: str, rows: Sequence[Row]) -> None:
         """Show rows of any kind."""
+        self._standing.advance(rows[-1]["env_steps"])
         if kind == "metrics":
             self._metrics(rows[-1])
         elif kind == "episodes":
-            self._returns = [*self._returns, *(row["return"] for row in rows)][-RECENT_EPISODES:]
+            for row in rows:
+                self._standing.returns.add(row["return"])
+            self._latest = [*self._latest, *(row["return"] for row in rows)][-RECENT_EPISODES:]
+            mean = sum(self._latest) / len(self._latest)
+            self._standing.recent = f"{mean:.1f}, mean of the last {count(len(self._latest), 'episode')}"
         else:
             self._evaluated(rows)
 
     def _metrics(self, row: Row) -> None:
-        self._row = row
-        self._progress.update(self._task, completed=row["env_steps"])
-        if self._live:
-            self._live.update(self._picture())
-        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+        standing = self._standing
+        standing.numbers = {name: f"{row[column]:{form}}" for name, (column, form) in NUMBERS.items()}
+        standing.numbers["speed"] = self._rate(row)
+        if self._health:
+            if self._health.target_entropy is not None:
+                standing.numbers["entropy"] += f" (target {self._health.target_entropy:.2f})"
+            standing.problems = {NAMES[column] for column in self._health.problems(row)}
+        if not self._live and time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            self._out.print(self._line())
+            self._out.print(self._line(row))
 
     def _evaluated(self, rows: Sequence[Row]) -> None:
-        figures = summarise(np.array([row["return"] for row in rows]))
-        self._evaluation = f"{figures.mean:.1f} ({interval(figures.ci95)})"
+        figures, standing = summarise(np.array([row["return"] for row in rows])), self._standing
+        standing.evaluations.add(figures.mean)
+        standing.evaluation = f"{figures.mean:.1f} ({interval(figures.ci95)})"
         if not self._live:
-            self._out.print(f"step {rows[0]['env_steps']:,}: evaluation {self._evaluation}")
+            self._out.print(f"step {rows[0]['env_steps']:,}: evaluation {standing.evaluation}")
 
-    def close(self) -> None:
-        """Leave the last table standing."""
+    def close(self, env_steps: int) -> None:
+        """Leave standing where the run is."""
+        self._standing.advance(env_steps)
+        self._standing.over = True
         if self._live:
-            self._live.update(self._picture())
             self._live.stop()
 
-    def _rate(self) -> str:
-        now, steps = self._row["wall_seconds"], self._row["env_steps"]
+    def _rate(self, row: Row) -> str:
+        now, steps = row["wall_seconds"], row["env_steps"]
         if self._first is None:
             self._first = now, steps
         seconds = now - self._first[0]
         return f"{(steps - self._first[1]) / seconds:,.0f} steps/s" if seconds > 0 else ""
 
-    def _recent(self) -> str:
-        return f"{sum(self._returns) / len(self._returns):.1f}" if self._returns else "none yet"
-
-    def _line(self) -> str:
-        row = self._row
+    def _line(self, row: Row) -> str:
+        standing = self._standing
+        recent = standing.recent.partition(",")[0] or "none yet"
         return (
-            f"step {row['env_steps']:,} of {self._steps:,}: return {self._recent()}, alpha {row['alpha']:.3g}, "
-            f"entropy {row['entropy']:.2f}, Q {row['q']:.1f} {self._rate()}".rstrip()
+            f"step {row['env_steps']:,} of {self._steps:,}: return {recent}, alpha {row['alpha']:.3g}, "
+            f"entropy {row['entropy']:.2f}, Q {row['q']:.1f} {standing.numbers['speed']}".rstrip()
         )
-
-    def _picture(self) -> Group:
-        table = Table.grid(padding=(0, 3))
-        if self._row:
-            row = self._row
-            table.add_row(f"return, last {RECENT_EPISODES} episodes", self._recent(), "alpha", f"{row['alpha']:.3g}")
-            table.add_row("evaluation", self._evaluation or "none yet", "entropy", f"{row['entropy']:.2f}")
-            table.add_row("speed", self._rate(), "Q", f"{row['q']:.1f}")
-            losses = f"{row['policy_loss']:.3g}"
-            table.add_row("critic loss", f"{row['critic_loss']:.3g}", "policy loss", losses)
-        else:
-            table.add_row(self._beginning)
-        return Group(self._progress, table)

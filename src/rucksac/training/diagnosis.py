@@ -8,12 +8,11 @@ import safetensors.torch
 
 from rucksac.agent import Agent
 from rucksac.algorithm.update import Batch
+from rucksac.training.health import Health
 from rucksac.training.record import Row
 
-TOO_FAR = 10.0  # times the largest value that rewards and entropy can add up to
-TOO_HOT = 100.0  # times the largest reward, per nat
-GROWN = 10.0  # times its first value
 SLOWER = 8.0  # times the seconds of a gradient step in the fastest stretch so far
+WORTH_A_WARNING = ("q", "alpha")  # entropy below its target often comes back by itself
 PATIENCE = 5_000  # steps of each environment without the end of an episode
 
 
@@ -49,19 +48,12 @@ class Watchdog:
     """
 
     def __init__(
-        self,
-        gamma: float,
-        envs: int,
-        largest_reward: Callable[[], float],
-        learning_seconds: Callable[[], float],
-        say: Callable[[str], None],
+        self, health: Health, envs: int, learning_seconds: Callable[[], float], say: Callable[[str], None]
     ) -> None:
-        self._gamma, self._envs, self._largest_reward, self._say = gamma, envs, largest_reward, say
-        self._learning_seconds = learning_seconds
+        self._health, self._envs, self._learning_seconds, self._say = health, envs, learning_seconds, say
         self._learned: tuple[int, float] | None = None  # gradient steps and seconds at the row before
         self._fastest = math.inf  # seconds of a gradient step
         self._said: set[str] = set()
-        self._first_alpha: float | None = None
 
     def record(self, kind: str, rows: Sequence[Row]) -> None:
         """Look at the metrics."""
@@ -70,23 +62,9 @@ class Watchdog:
                 self._watch(row)
 
     def _watch(self, row: Row) -> None:
-        """Compare Q with the discounted sum of the largest reward and entropy bonus, alpha with the largest reward."""
-        reward = self._largest_reward()
-        possible = (reward + row["alpha"] * abs(row["entropy"])) / (1.0 - self._gamma)
-        if abs(row["q"]) > TOO_FAR * possible:
-            self._once(
-                "q",
-                f"Q is {row['q']:.3g} at step {row['env_steps']:,}, but rewards and entropy so far allow at most "
-                f"{possible:.3g}: the critics diverge; a smaller --lr or --tau, or more --critics, usually help.",
-            )
-        self._first_alpha = self._first_alpha or row["alpha"]
-        if row["alpha"] > max(TOO_HOT * reward, GROWN * self._first_alpha) and reward > 0.0:
-            self._once(
-                "alpha",
-                f"alpha has grown to {row['alpha']:.3g} at step {row['env_steps']:,}, more than {TOO_HOT:g} times the "
-                f"largest reward ({reward:.3g}), as entropy {row['entropy']:.2f} stays below its target; rewards "
-                "hardly count any more, and a lower --target-entropy or a fixed --alpha usually helps.",
-            )
+        for what, text in self._health.problems(row).items():
+            if what in WORTH_A_WARNING:
+                self._once(what, text)
         self._watch_speed(row)
         if row["episodes"] == 0 and row["env_steps"] >= PATIENCE * self._envs:
             self._once(

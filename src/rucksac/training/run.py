@@ -27,6 +27,7 @@ from rucksac.training.diagnosis import Watchdog, divergence
 from rucksac.training.evaluate import Evaluation
 from rucksac.training.filming import films
 from rucksac.training.folder import RunFolder
+from rucksac.training.health import Health
 from rucksac.training.loop import Loop, Stopwatch
 from rucksac.training.milestones import Milestones
 from rucksac.training.needs import replay_bytes, require_memory, threads_for
@@ -155,18 +156,13 @@ class Run:
         """Return all that get the rows of this run; the console begins to show it."""
         progress = training.progress
         recorders: list[Recorder] = [csv.record] if csv else []
+        health = Health(self.config.gamma, training.agent.algorithm.target_entropy, _largest_reward(training))
         if self.console:
             compiles = self.config.compile != "never" and progress.env_steps < self.config.steps
-            self.console.start(self._opening(training), compiles)
-            cleanup.callback(self.console.close)
+            self.console.start(self._opening(training), compiles, health)
+            cleanup.callback(lambda: self.console.close(progress.env_steps) if self.console else None)
             recorders.append(self.console.record)
-        watchdog = Watchdog(
-            self.config.gamma,
-            self.config.envs,
-            _largest_reward(training),
-            lambda: progress.seconds.get("update", 0.0),
-            self.report.warn,
-        )
+        watchdog = Watchdog(health, self.config.envs, lambda: progress.seconds.get("update", 0.0), self.report.warn)
         return [*recorders, watchdog.record]
 
     def _trackers(self, cleanup: ExitStack) -> Recorder:
