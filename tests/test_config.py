@@ -70,7 +70,8 @@ def test_the_recipes_are_what_their_sources_say():
     assert (notebook.hidden, notebook.warmup, notebook.steps) == ((64, 64, 64), 0, 40_000)
 
 
-GIVEN = {"target_critics": 1, "quantiles": 3, "dropped_quantiles": 1, "target_entropy": -1.0, "initial_alpha": 0.5}
+GIVEN = {"target_critics": 1, "quantiles": 3, "dropped_quantiles": 1, "target_entropy": -1.0, "initial_alpha": 0.5,
+         "temperature_lr": 0.1, "lr_end": 0.5, "lr_steps": 9}  # fmt: skip
 WITHOUT_USE = [
     ("target_entropy", {"deterministic_policy": True}, "--no-deterministic-policy"),
     ("target_entropy", {"alpha": 0.2}, "--alpha learned"),
@@ -83,6 +84,10 @@ WITHOUT_USE = [
     ("returns", {"value_network": True}, "--no-value-network"),
     ("quantiles", {}, "--returns quantiles"),
     ("dropped_quantiles", {}, "--returns quantiles"),
+    ("temperature_lr", {"deterministic_policy": True}, "--no-deterministic-policy"),
+    ("temperature_lr", {"alpha": 0.2}, "--alpha learned"),
+    ("lr_end", {}, "--lr-schedule linear"),
+    ("lr_steps", {}, "--lr-schedule linear"),
 ]
 
 

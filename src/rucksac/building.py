@@ -13,7 +13,7 @@ from rucksac.algorithm.categorical import Categorical
 from rucksac.algorithm.critics import EXPECTED_RETURN, Critic, Quantiles
 from rucksac.algorithm.deterministic import Deterministic
 from rucksac.algorithm.networks import MLP, PairMLP, call, weights_of
-from rucksac.algorithm.optimisers import Optimiser, adam, chain, clip, decay
+from rucksac.algorithm.optimisers import Optimiser, Rate, adam, annealed, chain, clip, constant, decay
 from rucksac.algorithm.policies import Distribution, SquashedGaussian
 from rucksac.algorithm.update import SAC, Batch
 from rucksac.compilation import Compiled, CompilerMissing, TensorFunction, compile_ahead
@@ -116,13 +116,23 @@ def _targets(config: Config) -> tuple[str, ...]:
 
 def _optimiser(config: Config, name: str) -> Optimiser:
     """Return what updates the parameters of this name; clipping and decay are for networks alone."""
-    lr = (config.policy_lr or config.lr) if name == "policy" else config.lr
-    optimiser = adam(lr, config.adam_beta)
+    rate = _rate(config, name)
+    optimiser = adam(rate, config.adam_beta)
     if name == "temperature":
         return optimiser
     if config.clip_gradients:
         optimiser = chain(clip(config.clip_gradients), optimiser)
-    return chain(optimiser, decay(lr * config.weight_decay)) if config.weight_decay else optimiser
+    return chain(optimiser, decay(config.weight_decay, rate)) if config.weight_decay else optimiser
+
+
+def _rate(config: Config, name: str) -> Rate:
+    """Return the learning rate of the parameters of this name; where it falls, it does so by environment steps."""
+    lr = {"policy": config.policy_lr, "temperature": config.temperature_lr}.get(name) or config.lr
+    if config.lr_schedule == "constant":
+        return constant(lr)
+    grad_steps = config.policy_delay if name in ("policy", "temperature") else 1  # for each update
+    each, first = grad_steps / config.utd / config.rate_steps, config.first_update / config.rate_steps
+    return annealed(lr, config.lr_schedule, config.lr_end, lambda count: first + each * (count - 1))
 
 
 def compile_steps(learner: Learner, only_cached: bool = False) -> str | None:

@@ -36,6 +36,9 @@ NO_ENTROPY = Idle(
     "--no-deterministic-policy",
 )
 FIXED_ALPHA = Idle(lambda config: config.alpha != "learned", "--alpha is fixed", "--alpha learned")
+CONSTANT_RATES = Idle(
+    lambda config: config.lr_schedule == "constant", "learning rates stay as they are", "--lr-schedule linear"
+)
 STATE_VALUE = Idle(
     lambda config: config.value_network,
     "with --value-network the critics' target comes from that network",
@@ -127,6 +130,14 @@ class Config:
     """Adam's learning rate for critics, temperature, and policy."""
     policy_lr: Annotated[float | None, LEARNING, either(None, between(1e-12, 1.0))] = None
     """Adam's learning rate for the policy; --lr if not given."""
+    temperature_lr: Annotated[float | None, LEARNING, either(None, between(1e-12, 1.0)), NO_ENTROPY, FIXED_ALPHA] = None
+    """Adam's learning rate for the temperature; --lr if not given."""
+    lr_schedule: Annotated[Literal["constant", "linear", "cosine"], LEARNING] = "constant"
+    """How learning rates fall: not at all, along a line, or along half a period of a cosine."""
+    lr_end: Annotated[float, LEARNING, between(0.0, 1.0), CONSTANT_RATES] = 0.1
+    """Share of each learning rate that is left in the end."""
+    lr_steps: Annotated[int | None, LEARNING, either(None, whole(1)), CONSTANT_RATES] = None
+    """Environment steps until that end; --steps if not given."""
     gamma: Annotated[float, LEARNING, COMMON, BELOW_ONE] = 0.99
     """Discount of the return per environment step."""
     tau: Annotated[float, LEARNING, WEIGHT] = 0.005
@@ -172,7 +183,7 @@ class Config:
     """Widths of the hidden layers of the policy and of each critic."""
     critic_hidden: Annotated[tuple[int, ...] | None, NETWORKS, either(None, WIDTHS)] = None
     """Widths of the hidden layers of each critic; those of --hidden if not given."""
-    critics: Annotated[int, NETWORKS, COMMON, whole(1, 100)] = 2
+    critics: Annotated[int, NETWORKS, whole(1, 100)] = 2
     """Number of critics; the smallest answer counts."""
     activation: Annotated[Literal["relu", "tanh", "elu", "silu", "gelu"], NETWORKS] = "relu"
     """Activation between the layers."""
@@ -258,7 +269,8 @@ class Config:
 
     def settled(self) -> "Config":
         """Return the settings as a run keeps them: more --steps, given later, must not change its past."""
-        return dataclasses.replace(self, warmup=self.random_steps)
+        falls = self.lr_schedule != "constant"
+        return dataclasses.replace(self, warmup=self.random_steps, lr_steps=self.rate_steps if falls else None)
 
     @property
     def random_steps(self) -> int:
@@ -266,6 +278,11 @@ class Config:
         if self.warmup is None:
             return max(self.batch_size, min(LONGEST_WARMUP, self.steps // 10))
         return self.warmup
+
+    @property
+    def rate_steps(self) -> int:
+        """Return the environment steps after which learning rates no longer change."""
+        return self.lr_steps or self.steps
 
     @property
     def first_update(self) -> int:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rucksac.algorithm import optimisers
+from rucksac.algorithm.optimisers import annealed, constant
 
 STEPS = 20
 
@@ -42,7 +43,7 @@ def textbook(make, gradients, largest_norm=None):
 @pytest.mark.parametrize("factor", [1e-6, 1.0, 1e3])
 def test_adam_is_that_of_pytorch(factor):
     gradients = [tensors(seed, factor) for seed in range(1, STEPS)]
-    found = descend(optimisers.adam(1e-2, 0.5, 0.99), gradients)
+    found = descend(optimisers.adam(constant(1e-2), 0.5, 0.99), gradients)
     expected = textbook(lambda leaves: torch.optim.Adam(leaves, 1e-2, (0.5, 0.99)), gradients)
     for name, tensor in expected.items():
         torch.testing.assert_close(found[name], tensor, rtol=1e-6, atol=1e-8)
@@ -51,23 +52,48 @@ def test_adam_is_that_of_pytorch(factor):
 def test_clipping_and_decay_chain_as_they_do_in_pytorch():
     gradients = [tensors(seed, 10.0 ** (seed % 3 - 1)) for seed in range(1, STEPS)]  # clipped and not
     rate, lr, norm = 0.1, 1e-2, 2.0
-    optimiser = optimisers.chain(optimisers.clip(norm), optimisers.adam(lr), optimisers.decay(lr * rate))
+    optimiser = optimisers.chain(
+        optimisers.clip(norm), optimisers.adam(constant(lr)), optimisers.decay(rate, constant(lr))
+    )
     found = descend(optimiser, gradients)
     expected = textbook(lambda leaves: torch.optim.AdamW(leaves, lr, weight_decay=rate), gradients, norm)
     for name, tensor in expected.items():
         torch.testing.assert_close(found[name], tensor, rtol=1e-3, atol=1e-5)  # AdamW decays before its own change
-    alone = descend(optimisers.chain(optimisers.adam(lr), optimisers.decay(lr * rate)), gradients)
+    alone = descend(optimisers.chain(optimisers.adam(constant(lr)), optimisers.decay(rate, constant(lr))), gradients)
     assert all((alone[name] - tensor).abs().max() > 1e-3 for name, tensor in found.items())
 
 
-def test_rates_may_follow_the_count_of_updates():
-    def halving(count):
-        return {**optimisers.adam(0.1).scalars(count), "step_size": 0.1 / 2**count}
+@pytest.mark.parametrize("shape", ["linear", "cosine"])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_rates_fall_as_they_do_in_pytorch(shape, weight_decay):
+    gradients = [tensors(seed) for seed in range(1, STEPS)]
+    lr, end, steps = 1e-2, 0.2, 12  # shorter than the run: from there on the rate stays as it is
+    rate = annealed(lr, shape, end, lambda count: (count - 1) / steps)
+    parts = [optimisers.adam(rate), *([optimisers.decay(weight_decay, rate)] if weight_decay else [])]
+    found = descend(optimisers.chain(*parts), gradients)
 
-    gradients = [{name: torch.ones_like(each) for name, each in tensors(0).items()}] * 3
-    optimiser = optimisers.adam(0.1)._replace(scalars=halving)
-    moved = tensors(0)["bias"] - descend(optimiser, gradients)["bias"]
-    steps = [0.1 / 2**count for count in (1, 2, 3)]
-    mean_over_root = [(1 - 0.9**count) / (1 - 0.999**count) ** 0.5 for count in (1, 2, 3)]
-    expected = sum(step * each for step, each in zip(steps, mean_over_root, strict=True))
-    torch.testing.assert_close(moved, torch.full_like(moved, expected), rtol=1e-4, atol=0)
+    def falling(leaves):
+        optimiser = torch.optim.AdamW(leaves, lr, weight_decay=weight_decay)
+        schedulers = torch.optim.lr_scheduler
+        scheduler = (
+            schedulers.LinearLR(optimiser, 1.0, end, steps)
+            if shape == "linear"
+            else schedulers.LambdaLR(optimiser, lambda done: rate(min(done, steps) + 1) / lr)
+        )
+        optimiser.register_step_post_hook(lambda *_: scheduler.step())
+        return optimiser
+
+    expected = textbook(falling, gradients)
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-3, atol=1e-5 if weight_decay else 1e-9)
+
+
+def test_a_cosine_is_that_of_pytorch():
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 10, eta_min=0.05)
+    rate = annealed(0.5, "cosine", 0.1, lambda count: (count - 1) / 10)
+    for count in range(1, 12):
+        assert rate(count) == pytest.approx(scheduler.get_last_lr()[0])
+        optimiser.step()
+        scheduler.step()
+    assert rate(100) == pytest.approx(0.05)

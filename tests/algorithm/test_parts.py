@@ -1,6 +1,7 @@
 """The parts beside those of SAC itself, alone and together; `test_reference` has their values."""
 
 import copy
+import dataclasses
 import itertools
 import math
 
@@ -45,6 +46,25 @@ def test_a_delayed_policy_moves_at_its_own_steps_only():
     assert moved == [[False, True, False], [False, True, False], [True, True, True]] * 3
 
 
+def test_each_rate_is_its_own_and_falls_by_environment_steps():
+    settings = {"lr": 1e-2, "policy_lr": 2e-2, "temperature_lr": 4e-2, "lr_schedule": "linear", "lr_end": 0.0}
+    agent = learner(**settings, policy_delay=2, utd=0.5, warmup=100, steps=300).agent
+    corrected = {name: each["step_size"] for name, each in agent.algorithm.scalars(41).items() if name != "target"}
+    sizes = {name: size * (1 - 0.9**n) / (1 - 0.999**n) ** 0.5 for (name, size), n in zip(
+        corrected.items(), [{"critic": 41}.get(name, 20) for name in corrected], strict=True
+    )}  # fmt: skip
+    assert sizes["critic"] == pytest.approx(1e-2 * (1 - (100 + 40 * 2) / 300))
+    assert sizes["policy"] == pytest.approx(2e-2 * (1 - (100 + 19 * 4) / 300))
+    assert sizes["temperature"] == pytest.approx(4e-2 * (1 - (100 + 19 * 4) / 300))
+
+
+def test_more_steps_given_later_leave_the_rates_of_the_past_as_they_were():
+    begun = config(lr_schedule="cosine", steps=300).settled()
+    longer = dataclasses.replace(begun, steps=900).settled()
+    assert (begun.lr_steps, longer.lr_steps) == (300, 300)
+    assert config(steps=300).settled().lr_steps is None
+
+
 def test_a_step_that_leaves_the_policy_alone_does_all_else_alike():
     agent = build(config(**TD3), SPACES)
     whole, _ = agent.algorithm.step(agent.state, batch(), draws(), scalars())
@@ -76,6 +96,8 @@ CHOICES = {
     "temperature_loss": ("alpha", "log"),
     "entropy_to_come": ("auto", "always", "never"),
     "policy_lr": (None, 1e-4),
+    "temperature_lr": (None, 1e-4),
+    "lr_schedule": ("constant", "linear", "cosine"),
     "improvement_noise": (0.0, 0.1),
     "initialisation": ("default", "xavier", "orthogonal"),
 }
@@ -98,6 +120,10 @@ def refusal(settings, discrete):
         return "quantiles are for continuous actions, but here are 2 choices"
     if settings.get("deterministic_policy") and "entropy_to_come" in settings:
         return "a deterministic policy has no entropy, so --entropy-to-come (always|never) would do nothing"
+    if "temperature_lr" in settings and settings.get("deterministic_policy"):
+        return "a deterministic policy has no entropy, so --temperature-lr 0.0001 would do nothing"
+    if "temperature_lr" in settings and "alpha" in settings:
+        return "--alpha is fixed, so --temperature-lr 0.0001 would do nothing"
     return "continuous actions" if discrete and settings.get("deterministic_policy") else None
 
 

@@ -1,5 +1,6 @@
 """Optimisers as parts: pure functions over named tensors that `chain` puts one after the other (after optax)."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ from rucksac.algorithm.networks import Weights
 
 Moments = dict[str, Weights]
 """The state of an optimiser: tensors like the parameters, by what they are."""
+Rate = Callable[[int], float]
+"""A learning rate, by the number of the update, from 1."""
 
 
 class Optimiser(NamedTuple):
@@ -25,7 +28,26 @@ class Optimiser(NamedTuple):
     scalars: Callable[[int], dict[str, float]]
 
 
-def adam(lr: float, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8) -> Optimiser:
+def constant(lr: float) -> Rate:
+    """Return a learning rate that stays as it is."""
+    return lambda _: lr
+
+
+def annealed(lr: float, shape: str, end: float, progress: Callable[[int], float]) -> Rate:
+    """Return a learning rate that falls to the share `end` of `lr`, linear or as a cosine (arXiv 1608.03983, Eq. 5).
+
+    `progress(count)` is how far update number `count` is on the way; from 1 on nothing changes.
+    """
+
+    def rate(count: int) -> float:
+        done = min(1.0, progress(count))
+        left = 1.0 - done if shape == "linear" else 0.5 + 0.5 * math.cos(math.pi * done)
+        return lr * (end + (1.0 - end) * left)
+
+    return rate
+
+
+def adam(rate: Rate, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8) -> Optimiser:
     """Return Adam (arXiv 1412.6980)."""
 
     def init(parameters: Weights) -> Moments:
@@ -42,7 +64,7 @@ def adam(lr: float, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float =
             mean[name], square[name] = moments
         return change, {"mean": mean, "square": square}
 
-    return Optimiser(init, update, lambda count: equations.adam_scalars(count, lr, beta_1, beta_2, epsilon))
+    return Optimiser(init, update, lambda count: equations.adam_scalars(count, rate(count), beta_1, beta_2, epsilon))
 
 
 def clip(largest_norm: float) -> Optimiser:
@@ -56,13 +78,13 @@ def clip(largest_norm: float) -> Optimiser:
     return Optimiser(lambda _: {}, update, lambda _: {})
 
 
-def decay(rate: float) -> Optimiser:
-    """Return what shrinks parameters by the fraction `rate` in every update (decoupled, arXiv 1711.05101)."""
+def decay(strength: float, rate: Rate) -> Optimiser:
+    """Return what shrinks parameters by `strength` times the learning rate (decoupled, arXiv 1711.05101)."""
 
-    def update(change: Weights, _: Moments, parameters: Weights, __: Weights) -> tuple[Weights, Moments]:
-        return {name: each - rate * parameters[name] for name, each in change.items()}, {}
+    def update(change: Weights, _: Moments, parameters: Weights, scalars: Weights) -> tuple[Weights, Moments]:
+        return {name: each - scalars["decay"] * parameters[name] for name, each in change.items()}, {}
 
-    return Optimiser(lambda _: {}, update, lambda _: {})
+    return Optimiser(lambda _: {}, update, lambda count: {"decay": strength * rate(count)})
 
 
 def chain(*optimisers: Optimiser) -> Optimiser:

@@ -36,7 +36,7 @@ class Train(Command):
     start_from: Path | None = None
     """Folder of a run: the new run has its settings and begins with its trained agent, without random steps."""
     start_with_replay: bool = False
-    """Begin with the replay memory of the run to start from, too; its rewards stay what they were."""
+    """Take over that run's replay memory too."""
     config: Path | None = None
     """TOML file with settings; it overrides the recipe, flags override it."""
     run_folder: Annotated[Path | None, tyro.conf.arg(name="run")] = None
