@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from torch.utils import _pytree as pytree
 
 from rucksac.algorithm.recipes import RECIPES
 from rucksac.building import build, compile_steps
@@ -17,7 +18,7 @@ from rucksac.training.plan import Plan, plan_of
 from rucksac.training.progress import Progress
 from rucksac.training.train import resume_run, train_run
 from tests import golden
-from tests.algorithm.steps import ROWS, SPACES, batch, draws, equal, scalars
+from tests.algorithm.steps import ROWS, SPACES, batch, draws, scalars
 from tests.attributes import differences
 from tests.learning import q_of
 from tests.runs import SMALL, logs
@@ -66,6 +67,13 @@ SOURCES = {
         "hidden": (256, 256), "critic_hidden": (2048, 2048), "critic_norm": "batch", "policy_norm": "batch",
         "target_network": False, "adam_beta": 0.5, "policy_delay": 3, "lr": 1e-3, "warmup": 5_000, "gamma": 0.99,
         "critics": 2, "policy_q": "smallest", "alpha": "learned",
+    },
+    "xqc": {
+        "hidden": (256,) * 4, "critic_hidden": (512,) * 4, "critic_norm": "batch-before", "policy_norm": "batch-before",
+        "weight_norm": True, "returns": "categories", "categories": 101, "largest_return": 5.0, "batch_size": 256,
+        "normalise_rewards": True, "initialisation": "orthogonal", "lr": 3e-4, "lr_schedule": "linear", "lr_end": 0.1,
+        "utd": 2.0, "policy_delay": 3, "initial_alpha": 0.01, "target_entropy": "half", "gamma": 0.995, "tau": 0.005,
+        "target_network": True, "critics": 2, "warmup": 5_000,
     },
     "td3": {
         "hidden": (256, 256), "batch_size": 256, "lr": 3e-4, "gamma": 0.99, "tau": 0.005, "warmup": 25_000,
@@ -145,7 +153,7 @@ def test_each_part_moves_only_its_own_parameters(name):
         )
         after, _ = agent.algorithm.step(start, batch(), draws(), scalars(**{**still, scale: 1e-3}))
         values = {part: getattr(start, part) for part in start._fields}
-        moved = {part for part, value in values.items() if not equal(_values(value), _values(getattr(after, part)))}
+        moved = {part for part, value in values.items() if not _near(_values(value), _values(getattr(after, part)))}
         if agent.algorithm.target_entropy is None:
             moving = moving - {"temperature"}
         if agent.algorithm.state_value is None:
@@ -155,6 +163,12 @@ def test_each_part_moves_only_its_own_parameters(name):
         assert moved == moving, scale
 
 
+def _near(left, right):
+    """Tell whether values differ by rounding at most: weights that are kept at length 1 are divided by it each time."""
+    pairs = zip(pytree.tree_leaves(left), pytree.tree_leaves(right), strict=True)
+    return all(torch.allclose(a, b, rtol=0, atol=1e-6) for a, b in pairs)
+
+
 def _values(part):
     if not isinstance(part, dict):
         return part.parameters
@@ -162,13 +176,13 @@ def _values(part):
 
 
 @pytest.mark.parametrize(
-    "name", ["sac-v1", "td3", "droq", "tqc", "crossq"]
+    "name", ["sac-v1", "td3", "droq", "tqc", "crossq", "xqc"]
 )  # the steps that differ in structure from those of `sac`
 def test_compiled_equals_eager(name):
     eager, compiled = (agent_of(name, compile=mode) for mode in ("never", "auto"))
     learners = Learner(eager), Learner(compiled)
     assert compile_steps(learners[1]) is None
-    loose = 100 if name == "crossq" else 1  # norms over a batch of few rows enlarge differences in rounding
+    loose = 100 if name in ("crossq", "xqc") else 1  # norms over a batch of few rows enlarge differences in rounding
     for index in range(10):
         left, right = (learner.update(batch(index)).metrics for learner in learners)
         assert left == pytest.approx(right, rel=loose * 1e-4, abs=loose * 1e-5)
@@ -191,6 +205,7 @@ def test_compiled_equals_eager(name):
         ("droq", {"utd": 3.0, "policy_delay": 3, "dropout": 0.2}),
         ("tqc", {"critic_hidden": (8,)}),
         ("crossq", {"critic_hidden": (8,)}),
+        ("xqc", {"critic_hidden": (8,), "categories": 7, "lr_steps": 120}),
     ],
 )
 def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path, trained, name, settings):
@@ -254,7 +269,12 @@ def test_a_world_of_two_states_is_solved(name):
         "target_noise": min(recipe.target_noise, 0.1),
         "utd": 1.0,
         "policy_delay": min(recipe.policy_delay, 3),
+        "normalise_rewards": False,
+        "initial_alpha": 1.0,
+        "target_entropy": None,
     }  # smoothing lowers the value of a sharp peak
+    if recipe.lr_schedule != "constant":
+        less |= {"lr_schedule": "constant", "policy_delay": 1}  # so few steps are not enough for rates that fall
     plan = Plan(lambda: Pair(entropy=stochastic), dataclasses.replace(recipe, **{**QUICK, **alpha, **less}), name)
     agent = train_run(plan, None, None).agent
     assert agent.grad_steps > 900

@@ -1,6 +1,7 @@
 """From settings to an agent: networks made and initialised, or a person's own ones checked; then native code."""
 
 import functools
+import re
 
 import numpy as np
 import torch
@@ -10,10 +11,11 @@ from rucksac.agent import Agent
 from rucksac.algorithm import equations
 from rucksac.algorithm.architecture import architectures, judges_jointly
 from rucksac.algorithm.categorical import Categorical
-from rucksac.algorithm.critics import EXPECTED_RETURN, Critic, Quantiles
+from rucksac.algorithm.critics import EXPECTED_RETURN, Critic, ReturnModel
 from rucksac.algorithm.deterministic import Deterministic
+from rucksac.algorithm.distributional import Categories, Quantiles
 from rucksac.algorithm.networks import MLP, PairMLP, call, weights_of
-from rucksac.algorithm.optimisers import Optimiser, Rate, adam, annealed, chain, clip, constant, decay
+from rucksac.algorithm.optimisers import Optimiser, Rate, adam, annealed, chain, clip, constant, decay, unit_columns
 from rucksac.algorithm.policies import Distribution, SquashedGaussian
 from rucksac.algorithm.update import SAC, Batch
 from rucksac.compilation import Compiled, CompilerMissing, TensorFunction, compile_ahead
@@ -47,6 +49,8 @@ def build(
         raise UsageError(
             "--precision is for rucksac's own networks; leave it at fp32 and choose the precision inside your modules"
         )
+    if config.weight_norm and not default_networks:
+        raise UsageError("--weight-norm is for rucksac's own networks; leave it out with modules of your own")
     discrete = isinstance(spaces.actions, Choices)
     acting, evaluation, improvement = _distributions(config, spaces)
     weights = torch.Generator().manual_seed(integer(config.seed, Stream.INITIALISATION))
@@ -59,14 +63,15 @@ def build(
     state_value = MLP(described["state_value"], weights) if "state_value" in described else None
     obs, action = torch.zeros(3, obs_size), torch.zeros(3, action_size)
     _check("policy", policy, (obs,), (3, improvement.outputs(action_size)))
-    if discrete and config.returns == "quantiles":
+    if discrete and config.returns != "expected":
         raise UsageError(
-            f"quantiles are for continuous actions, but here are {action_size} choices; give --returns expected"
+            f"{config.returns} of the return are for continuous actions, but here are {action_size} choices; give "
+            "--returns expected"
         )
     if discrete:
         _check("critic", critic, (obs,), (config.critics, 3, action_size))
     else:
-        answers = (config.quantiles,) if config.returns == "quantiles" else ()
+        answers = {"quantiles": (config.quantiles,), "categories": (config.categories,)}.get(config.returns, ())
         _check("critic", critic, (obs, action), (config.critics, 3, *answers))
     for network in (policy, critic, state_value):
         if network:
@@ -76,7 +81,7 @@ def build(
         critic=Critic(
             critic,
             discrete,
-            returns=Quantiles(config.dropped_quantiles) if config.returns == "quantiles" else EXPECTED_RETURN,
+            returns=_return_model(config),
             for_policy={"smallest": equations.smallest, "first": equations.first, "mean": equations.mean}[
                 config.policy_q
             ],
@@ -107,6 +112,13 @@ def build(
     return Agent(config, spaces, algorithm, normaliser, default_networks)
 
 
+def _return_model(config: Config) -> ReturnModel:
+    """Return what the answers of the critics mean."""
+    if config.returns == "quantiles":
+        return Quantiles(config.dropped_quantiles)
+    return Categories(config.categories, config.largest_return) if config.returns == "categories" else EXPECTED_RETURN
+
+
 def _targets(config: Config) -> tuple[str, ...]:
     """Return the networks that have a slow copy."""
     if config.value_network:
@@ -122,7 +134,14 @@ def _optimiser(config: Config, name: str) -> Optimiser:
         return optimiser
     if config.clip_gradients:
         optimiser = chain(clip(config.clip_gradients), optimiser)
-    return chain(optimiser, decay(config.weight_decay, rate)) if config.weight_decay else optimiser
+    if config.weight_decay:
+        optimiser = chain(optimiser, decay(config.weight_decay, rate))
+    return chain(optimiser, unit_columns(_is_matrix)) if config.weight_norm else optimiser
+
+
+def _is_matrix(name: str) -> bool:
+    """Return whether this is the weight of a layer of rucksac's own networks, such as mlp.layers.0.weight."""
+    return bool(re.fullmatch(r"(mlp\.)?layers\.\d+\.weight", name))
 
 
 def _rate(config: Config, name: str) -> Rate:
@@ -196,7 +215,8 @@ def _check(name: str, network: nn.Module, inputs: tuple[torch.Tensor, ...], shap
 def _target_entropy(config: Config, lowest: float, usual: float, highest: float) -> float | None:
     if config.alpha != "learned" or config.deterministic_policy:
         return None
-    target = usual if config.target_entropy is None else config.target_entropy
+    given = config.target_entropy
+    target = usual if given is None else usual / 2 if given == "half" else given
     if not lowest < target < highest:
         raise UsageError(
             f"--target-entropy is {target:g}, but the entropy of a policy over these actions lies between {lowest:g} "

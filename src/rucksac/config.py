@@ -44,6 +44,9 @@ STATE_VALUE = Idle(
     "with --value-network the critics' target comes from that network",
     "--no-value-network",
 )
+NO_CATEGORIES = Idle(
+    lambda config: config.returns != "categories", "critics learn no categories", "--returns categories"
+)
 NO_QUANTILES = Idle(lambda config: config.returns != "quantiles", "critics learn no quantiles", "--returns quantiles")
 ALL_QUANTILES = Idle(
     lambda config: config.returns == "quantiles",
@@ -107,11 +110,15 @@ class Config:
     """Temperature: learned, or a fixed number (reward units per nat). A deterministic policy has no use for it."""
     initial_alpha: Annotated[float, EXPLORATION, between(1e-30, 1e30), FIXED_ALPHA] = 1.0
     """First value of a learned temperature."""
-    target_entropy: Annotated[float | None, EXPLORATION, either(None, between(-1e6, 1e6)), NO_ENTROPY, FIXED_ALPHA] = (
-        None
-    )
+    target_entropy: Annotated[
+        float | Literal["half"] | None,
+        EXPLORATION,
+        either(None, either("half", between(-1e6, 1e6))),
+        NO_ENTROPY,
+        FIXED_ALPHA,
+    ] = None
     """Entropy that a learned temperature aims at, in nats of the [-1, 1] action; minus the action size if not given,
-    for discrete actions 0.8 times the highest."""
+    for discrete actions 0.8 times the highest; half is half of that."""
     temperature_loss: Annotated[Literal["alpha", "log"], EXPLORATION] = "log"
     """What the gap between entropy and target is multiplied by: alpha, or its logarithm."""
     entropy_to_come: Annotated[Literal["auto", "always", "never"], EXPLORATION, NO_ENTROPY] = "auto"
@@ -189,14 +196,21 @@ class Config:
     """Activation between the layers."""
     initialisation: Annotated[Literal["default", "xavier", "orthogonal"], NETWORKS] = "default"
     """Initial weights: PyTorch's default for linear layers, or Xavier or orthogonal ones with zero biases."""
-    policy_norm: Annotated[Literal["none", "layer", "batch"], NETWORKS] = "none"
-    """Normalisation in the policy: none, layer (before each activation) or batch (of the input and after them)."""
-    critic_norm: Annotated[Literal["none", "layer", "batch"], NETWORKS] = "none"
+    policy_norm: Annotated[Literal["none", "layer", "batch", "batch-before"], NETWORKS] = "none"
+    """Normalisation in the policy: none, layer (before each activation), batch (of the input and after each) or
+    batch-before (of the input and before each)."""
+    critic_norm: Annotated[Literal["none", "layer", "batch", "batch-before"], NETWORKS] = "none"
     """The same in the critics."""
     dropout: Annotated[float, NETWORKS, BELOW_ONE] = 0.0
     """Share of each hidden layer's outputs that the critics leave out."""
-    returns: Annotated[Literal["expected", "quantiles"], NETWORKS, STATE_VALUE] = "expected"
-    """What critics learn of the return: its expectation, or quantiles of its distribution."""
+    weight_norm: Annotated[bool, NETWORKS] = False
+    """Keep the weights of each output of each layer at length 1."""
+    returns: Annotated[Literal["expected", "quantiles", "categories"], NETWORKS, STATE_VALUE] = "expected"
+    """What critics learn of the return: its expectation, quantiles of its distribution, or probabilities of values."""
+    categories: Annotated[int, NETWORKS, whole(2, 10_000), NO_CATEGORIES] = 101
+    """Values of the return, at equal distances, that each critic gives probabilities for."""
+    largest_return: Annotated[float, NETWORKS, between(1e-6, 1e9), NO_CATEGORIES] = 5.0
+    """The largest of these values, and minus the smallest; returns beyond count as that, see --normalise-rewards."""
     quantiles: Annotated[int, NETWORKS, whole(1, 1000), NO_QUANTILES] = 25
     """Quantiles of each critic."""
     dropped_quantiles: Annotated[int, NETWORKS, whole(0, 999), NO_QUANTILES] = 2

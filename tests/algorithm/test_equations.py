@@ -87,6 +87,31 @@ def test_critic_loss_by_hand():
     assert eq.critic_loss(q, torch.tensor([2.0, 1.0])).item() == pytest.approx(0.5 * (1 + 4) / 2 + 0.5 * (4 + 1) / 2)
 
 
+def test_a_distribution_is_moved_and_shared_by_neighbours():
+    support = torch.tensor([-1.0, 0.0, 1.0])
+    probabilities = torch.tensor([[0.0, 1.0, 0.0], [0.5, 0.0, 0.5], [0.2, 0.3, 0.5], [0.0, 0.0, 1.0]])
+    reward, discount = torch.tensor([0.25, 0.0, -0.5, 3.0]), torch.tensor([0.5, 0.5, 0.0, 0.9])
+    cost = torch.tensor([[0.0], [1.0], [9.0], [0.0]])
+    moved = eq.categorical_target(reward, discount, support, probabilities, cost)
+    assert moved.tolist() == [
+        pytest.approx([0.0, 0.75, 0.25]),  # all of it at 0.25
+        pytest.approx([0.5, 0.5, 0.0]),  # half at -1, half at 0: both fall by 0.5 for entropy
+        pytest.approx([0.5, 0.5, 0.0]),  # after a termination all of it is the reward
+        pytest.approx([0.0, 0.0, 1.0]),  # beyond the end
+    ]
+
+
+def test_cross_entropy_by_hand():
+    logs = torch.tensor([[[0.5, 0.5]], [[0.25, 0.75]]]).log()
+    expected = math.log(2) - (0.25 * math.log(0.25) + 0.75 * math.log(0.75))
+    assert eq.categorical_loss(logs, torch.tensor([[0.25, 0.75]])).item() == pytest.approx(expected)
+
+
+def test_columns_get_length_1():
+    weight = eq.unit_columns(torch.tensor([[[3.0, 0.0, 1.0], [4.0, 0.0, 0.0]]]))
+    assert weight.tolist() == [[pytest.approx([0.6, 0.0, 1.0]), pytest.approx([0.8, 0.0, 0.0])]]
+
+
 def test_policy_loss_by_hand():
     loss = eq.policy_loss(
         torch.tensor([[2.0], [4.0]]), torch.tensor([[1.0], [-1.0]]), torch.ones(2, 1), torch.tensor(0.5)

@@ -81,9 +81,11 @@ CHOICES = {
     "policy_q": ("smallest", "first", "mean"),
     "target_critics": (None, 1),
     "target_network": (True, False),
-    "returns": ("expected", "quantiles"),
-    "critic_norm": ("none", "layer", "batch"),
-    "policy_norm": ("none", "layer", "batch"),
+    "returns": ("expected", "quantiles", "categories"),
+    "critic_norm": ("none", "layer", "batch", "batch-before"),
+    "policy_norm": ("none", "layer", "batch", "batch-before"),
+    "weight_norm": (False, True),
+    "target_entropy": (None, "half"),
     "dropout": (0.0, 0.1),
     "critic_hidden": (None, (5, 3)),
     "weight_decay": (0.0, 0.01),
@@ -114,10 +116,14 @@ def refusal(settings, discrete):
         return "so --target-policy would do nothing; leave that out, or give --no-value-network"
     if settings.get("value_network") and {"target_network", "target_critics", "returns"} & set(settings):
         return "target comes from that network, so --.* would do nothing"
-    if settings.get("returns") and settings.get("target_critics"):
+    if settings.get("returns") == "quantiles" and settings.get("target_critics"):
         return "quantiles of all critics make the target together"
     if settings.get("returns") and discrete and not settings.get("deterministic_policy"):
-        return "quantiles are for continuous actions, but here are 2 choices"
+        return f"{settings['returns']} of the return are for continuous actions, but here are 2 choices"
+    if "target_entropy" in settings and settings.get("deterministic_policy"):
+        return "a deterministic policy has no entropy, so --target-entropy half would do nothing"
+    if "target_entropy" in settings and "alpha" in settings:
+        return "--alpha is fixed, so --target-entropy half would do nothing"
     if settings.get("deterministic_policy") and "entropy_to_come" in settings:
         return "a deterministic policy has no entropy, so --entropy-to-come (always|never) would do nothing"
     if "temperature_lr" in settings and settings.get("deterministic_policy"):

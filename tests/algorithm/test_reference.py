@@ -82,6 +82,32 @@ class Reference:
                 found.append(batch.reward[row] + batch.discount[row] * value)
             return torch.stack(found)
 
+    def category_target(self, policy, batch, noise, alpha):
+        """Return the distribution over the values of the return, laid out one probability at a time."""
+        count, bound = self.config.categories, self.config.largest_return
+        width = 2 * bound / (count - 1)
+        with torch.no_grad():
+            mean, log_std = policy(batch.next_obs).chunk(2, -1)
+            u = mean + log_std.clamp(-20, 2).exp() * noise
+            log_prob = (Normal(mean, log_std.clamp(-20, 2).exp()).log_prob(u) - torch.log(1 - u.tanh() ** 2)).sum(-1)
+            slow = copy.deepcopy(self.slow["critic"])
+            if self.config.critic_norm == "batch-before":
+                both = torch.cat([batch.obs, batch.next_obs]), torch.cat([batch.action, u.tanh()])
+                logits = slow.train()(*both)[:, ROWS:]
+            else:
+                logits = slow(batch.next_obs, u.tanh())
+            found = torch.zeros(ROWS, count)
+            for row in range(ROWS):
+                each = [answer.softmax(-1) for answer in logits[:, row]]
+                chosen = min(each, key=lambda p: sum(p[i] * (i * width - bound) for i in range(count)))
+                for index, probability in enumerate(chosen):
+                    value = index * width - bound - alpha * log_prob[row]
+                    place = (min(bound, max(-bound, batch.reward[row] + batch.discount[row] * value)) + bound) / width
+                    lower = min(int(place), count - 2)
+                    found[row, lower] += probability * (lower + 1 - place)
+                    found[row, lower + 1] += probability * (place - lower)
+            return found
+
     def quantile_loss(self, quantiles, target):
         losses = []
         for row in range(len(target)):
@@ -92,10 +118,19 @@ class Reference:
                     losses.append((1 - share if goal < quantiles[row, index] else share) * huber)
         return sum(losses) / len(losses)
 
+    def action_to_come(self, policy, batch, noise):
+        with torch.no_grad():
+            mean, log_std = policy(batch.next_obs).chunk(2, -1)
+            return (mean + log_std.clamp(-20, 2).exp() * noise).tanh()
+
     def descend(self, name, loss):
         self.adam[name].zero_grad()
         loss.backward(inputs=self.adam[name].param_groups[0]["params"])
         self.adam[name].step()
+        if self.config.weight_norm and name in self.networks:
+            for layer, weight in self.networks[name].named_parameters():
+                if "layers" in layer and "weight" in layer:
+                    weight.data = torch.nn.functional.normalize(weight.data, dim=-2)
 
     def update(self, batch, noise):
         self.steps += 1
@@ -108,6 +143,12 @@ class Reference:
             network.eval()
         if config.critic_norm == "batch":
             target, answers = self.joint_target(policy, critic, batch, noise[0], alpha)
+        elif config.returns == "categories":
+            target, answers = self.category_target(policy, batch, noise[0], alpha), critic(batch.obs, batch.action)
+            if config.critic_norm == "batch-before":
+                next_action = self.action_to_come(policy, batch, noise[0])
+                both = torch.cat([batch.obs, batch.next_obs]), torch.cat([batch.action, next_action])
+                answers = critic.train()(*both)[:, :ROWS]
         elif config.returns == "quantiles":
             target, answers = self.quantile_target(policy, batch, noise[0], alpha), critic(batch.obs, batch.action)
         else:
@@ -123,11 +164,18 @@ class Reference:
             self.descend("state_value", ((value(batch.obs).squeeze(-1) - soft) ** 2).mean() / 2)
         if config.returns == "quantiles":
             self.descend("critic", sum(self.quantile_loss(z, target) for z in answers))
+        elif config.returns == "categories":
+            self.descend("critic", sum(torch.nn.functional.cross_entropy(logits, target) for logits in answers))
         else:
             self.descend("critic", sum(((q - target) ** 2).mean() / 2 for q in answers))
         if self.steps % config.policy_delay == 0:
             pick = {"first": lambda q: q[0], "smallest": smallest, "mean": average}[config.policy_q]
-            judge = critic if config.returns == "expected" else lambda *inputs: critic(*inputs).mean(-1)
+            support = torch.linspace(-config.largest_return, config.largest_return, config.categories)
+            judge = {
+                "expected": critic,
+                "quantiles": lambda *inputs: critic(*inputs).mean(-1),
+                "categories": lambda *inputs: (critic(*inputs).softmax(-1) * support).sum(-1),
+            }[config.returns]
             policy.train(), critic.eval()
             soft, entropy = self.soft_value(policy, judge, batch.obs, noise[1], config.improvement_noise, pick, alpha)
             self.descend("policy", -soft.mean())
@@ -165,13 +213,18 @@ KINDS = {
     "noisy-improvement": {"deterministic_policy": True, "improvement_noise": 0.1, "target_noise": 0.1},
     "random-critics": {"critics": 4, "target_critics": 2, "policy_q": "mean"},
     "quantiles": {"returns": "quantiles", "quantiles": 5, "critics": 3, "policy_q": "mean", "critic_hidden": (8,)},
+    "categories": {"returns": "categories", "categories": 11, "largest_return": 2.0, "policy_lr": 2e-3},
+    "xqc": {
+        "returns": "categories", "categories": 9, "largest_return": 3.0, "critic_norm": "batch-before",
+        "policy_norm": "batch-before", "weight_norm": True, "policy_delay": 3, "target_entropy": "half",
+    },
     "layer-norm": {"critic_norm": "layer", "policy_norm": "layer"},
     "joint-batch-norm": {"critic_norm": "batch", "policy_norm": "batch", "target_network": False, "adam_beta": 0.5},
     "discrete-layer-norm": {"discrete": True, "critic_norm": "layer"},
     "discrete": {"discrete": True},
     "discrete-entropy-to-come": {"discrete": True, "entropy_to_come": "always", "policy_delay": 2},
     "discrete-state-value": {"discrete": True, "value_network": True, "temperature_loss": "log"},
-}
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,9 @@ from rucksac.config import Config
 class Architecture:
     """A multi-layer perceptron, or `copies` equal ones side by side; `widths` run from the input to the output.
 
-    `norm` is none, layer, between each hidden layer and its activation, or batch, of the input and after each
-    activation; `dropout` is the share of each hidden layer's outputs that is left out, before any norm.
+    `norm` is none, layer, between each hidden layer and its activation, batch, of the input and after each activation,
+    or batch-before, of the input and before each activation; `dropout` is the share of each hidden layer's outputs that
+    is left out, before any norm; with `unit_columns` the weights of each output have length 1.
     """
 
     widths: tuple[int, ...]
@@ -25,6 +26,7 @@ class Architecture:
     precision: str = "fp32"
     norm: str = "none"
     dropout: float = 0.0
+    unit_columns: bool = False
 
     @property
     def shapes(self) -> tuple[tuple[int, int], ...]:
@@ -40,7 +42,7 @@ class Architecture:
     def training(self) -> int:
         """Return the multiply-adds for one row forwards and back to the weights, and to a norm of the input."""
         inputs, outputs = self.shapes[0]
-        return 3 * self.weights - (0 if self.norm == "batch" else (self.copies or 1) * inputs * outputs)
+        return 3 * self.weights - (0 if self.norm.startswith("batch") else (self.copies or 1) * inputs * outputs)
 
 
 def architectures(config: Config, obs_size: int, action_size: int, discrete: bool) -> dict[str, Architecture]:
@@ -49,10 +51,11 @@ def architectures(config: Config, obs_size: int, action_size: int, discrete: boo
         "activation": config.activation,
         "initialisation": config.initialisation,
         "precision": config.precision,
+        "unit_columns": config.weight_norm,
     }
     outputs = action_size if discrete or config.deterministic_policy else 2 * action_size
     policy = Architecture((obs_size, *config.hidden, outputs), norm=config.policy_norm, **common)
-    answers = config.quantiles if config.returns == "quantiles" else 1
+    answers = {"quantiles": config.quantiles, "categories": config.categories}.get(config.returns, 1)
     asked, answered = (obs_size, action_size) if discrete else (obs_size + action_size, answers)
     widths = (asked, *(config.critic_hidden or config.hidden), answered)
     critic = Architecture(widths, config.critics, norm=config.critic_norm, dropout=config.dropout, **common)
@@ -64,7 +67,7 @@ def architectures(config: Config, obs_size: int, action_size: int, discrete: boo
 
 def judges_jointly(config: Config) -> bool:
     """Return whether the critics judge both states of a transition in one pass."""
-    return config.critic_norm == "batch" and not config.target_network
+    return config.critic_norm == "batch-before" or (config.critic_norm == "batch" and not config.target_network)
 
 
 def multiply_adds(config: Config, obs_size: int, action_size: int, discrete: bool = False) -> float:
@@ -72,7 +75,7 @@ def multiply_adds(config: Config, obs_size: int, action_size: int, discrete: boo
     used = architectures(config, obs_size, action_size, discrete)
     policy, critic, state_value = used["policy"], used["critic"], used.get("state_value")
     if judges_jointly(config):
-        evaluation = policy.weights + 2 * critic.training
+        evaluation = policy.weights + 2 * critic.training + (2 * critic.weights if config.target_network else 0)
     else:  # what is to come, then the critics towards it
         asked = critic.weights * (config.target_critics or config.critics) // config.critics
         evaluation = policy.weights + asked + critic.training

@@ -70,41 +70,6 @@ EXPECTED_RETURN = ExpectedReturn()
 
 
 @dataclass(frozen=True)
-class Quantiles:
-    """M quantiles per critic, at the middles of M equal shares of the return's distribution (TQC, arXiv 2005.04269).
-
-    The target's quantiles are those of all critics together without the largest, `dropped` for each critic. K is 1.
-    """
-
-    dropped: int
-
-    metrics = ("q", "target_q", "q_spread")
-
-    def expected(self, answers: Tensor) -> Tensor:
-        """Return the mean of the quantiles."""
-        return answers.mean(-1)
-
-    def target(
-        self, answers: Tensor, candidates: Candidates, alpha: Tensor, reward: Tensor, discount: Tensor, __: Reduction
-    ) -> Tensor:
-        """Return r + discount (z - alpha log pi) for each quantile z that is kept (Eq. 10 to 12)."""
-        critics, _, _, quantiles = answers.shape
-        pooled = answers.squeeze(2).transpose(0, 1).flatten(1).sort(-1).values
-        kept = pooled[:, : critics * (quantiles - self.dropped)]
-        return equations.quantile_target(reward, discount, kept, alpha * candidates.log_prob)
-
-    def loss(self, answers: Tensor, target: Tensor) -> Tensor:
-        """Return the quantile Huber loss, summed over critics (Eq. 13)."""
-        return equations.quantile_loss(answers, target)
-
-    def report(self, answers: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean absolute error over critics, mean answers and targets, and the quantiles' deviation."""
-        q, mean = answers.mean(-1), target.mean(-1)
-        metrics = {"q": q.mean(), "target_q": mean.mean(), "q_spread": answers.std(-1).mean()}
-        return (q - mean).abs().mean(0), metrics
-
-
-@dataclass(frozen=True)
 class Critic:
     """N critics: their network, the meaning of its answers, and how N answers become one.
 

@@ -90,6 +90,30 @@ def quantile_loss(quantiles: Tensor, target: Tensor) -> Tensor:
     return (weight * huber).mean((1, 2, 3)).sum()
 
 
+def categorical_target(
+    reward: Tensor, discount: Tensor, support: Tensor, probabilities: Tensor, entropy_cost: Tensor
+) -> Tensor:
+    """Return the distribution of r + discount (z - alpha log pi) over the M values of `support`, (B, M).
+
+    `probabilities` (B, M) are those of the next state's return z, `entropy_cost` is alpha log pi of the candidate,
+    (B, 1). What lies between two values, at equal distances, is shared by both, what lies beyond the ends is put there
+    (arXiv 1707.06887, Eq. 7).
+    """
+    _ranks(reward=(reward, 1), discount=(discount, 1), probabilities=(probabilities, 2), entropy_cost=(entropy_cost, 2))
+    moved = reward.unsqueeze(-1) + discount.unsqueeze(-1) * (support - entropy_cost)
+    distance = (moved.clamp(support[0], support[-1]).unsqueeze(-1) - support).abs() / (support[1] - support[0])
+    return (probabilities.unsqueeze(-1) * (1.0 - distance).clamp(min=0.0)).sum(1)
+
+
+def categorical_loss(log_probabilities: Tensor, target: Tensor) -> Tensor:
+    """Return the cross-entropy of N critics, (): log-probabilities (N, B, M), target (B, M) (arXiv 1707.06887).
+
+    Each critic's loss is the mean over the batch; the sum is over critics.
+    """
+    _ranks(log_probabilities=(log_probabilities, 3), target=(target, 2))
+    return -(target * log_probabilities).sum(-1).mean(-1).sum()
+
+
 def value_loss(value: Tensor, soft_value: Tensor) -> Tensor:
     """Return J_V = E[(V(s) - E_a[Q(s, a) - alpha log pi(a|s)])^2 / 2] ([1] Eq. 5); both (B,)."""
     _ranks(value=(value, 1), soft_value=(soft_value, 1))
@@ -156,6 +180,11 @@ def adam_scalars(count: int, lr: float, beta_1: float, beta_2: float, epsilon: f
     """Return Adam's step size and epsilon at update number `count` (from 1), bias corrections folded in (Sec. 2)."""
     root = math.sqrt(1.0 - beta_2**count)
     return {"step_size": lr * root / (1.0 - beta_1**count), "epsilon": epsilon * root}
+
+
+def unit_columns(weight: Tensor) -> Tensor:
+    """Return a matrix (..., in, out) whose columns, the weights of each output, have length 1."""
+    return weight / weight.square().sum(-2, keepdim=True).sqrt().clamp(min=1e-8)
 
 
 def _ranks(**tensors: tuple[Tensor, int]) -> None:

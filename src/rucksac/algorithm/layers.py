@@ -54,11 +54,13 @@ class BatchRenorm(nn.Module):
     """Normalise each number by its mean and variance over the batch, corrected towards those of all batches.
 
     Batch renormalisation (arXiv 1702.03275) as in CrossQ (arXiv 1902.05605): plain batch normalisation for the first
-    100,000 passes that learn. Where nothing is learned, the running mean and variance are used.
+    100,000 passes that learn, or for ever without `corrected`. Where nothing is learned, the running mean and variance
+    are used.
     """
 
-    def __init__(self, size: int, copies: int | None) -> None:
+    def __init__(self, size: int, copies: int | None, corrected: bool = True) -> None:
         super().__init__()
+        self.corrected = corrected
         shape = (1, size) if copies is None else (copies, 1, size)
         self.weight, self.bias = nn.Parameter(torch.ones(shape)), nn.Parameter(torch.zeros(shape))
         self.register_buffer("mean", torch.zeros(shape))
@@ -72,8 +74,10 @@ class BatchRenorm(nn.Module):
             return (x - running_mean) * (running_variance + RENORM_EPSILON).rsqrt() * self.weight + self.bias
         mean = x.mean(-2, keepdim=True)
         variance = (x - mean).square().mean(-2, keepdim=True)
-        scale, shift = self._correction(mean.detach(), variance.detach(), running_mean, running_variance)
-        normal = (x - mean) * (variance + RENORM_EPSILON).rsqrt() * scale + shift
+        normal = (x - mean) * (variance + RENORM_EPSILON).rsqrt()
+        if self.corrected:
+            scale, shift = self._correction(mean.detach(), variance.detach(), running_mean, running_variance)
+            normal = normal * scale + shift
         self._take_in(mean.detach(), variance.detach())
         return normal * self.weight + self.bias
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from rucksac.algorithm import equations
 from rucksac.algorithm.architecture import Architecture
 from rucksac.algorithm.layers import BatchRenorm, Dropout, LayerNorm
 
@@ -30,20 +31,27 @@ class Dense(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, copies: int | None = None, product: torch.dtype | None = None
+        self,
+        inputs: int,
+        outputs: int,
+        copies: int | None = None,
+        product: torch.dtype | None = None,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         stack = () if copies is None else (copies,)
         self.weight = nn.Parameter(torch.zeros(*stack, inputs, outputs))
-        self.bias = nn.Parameter(torch.zeros(*stack, *(() if copies is None else (1,)), outputs))
+        self.bias = nn.Parameter(torch.zeros(*stack, *(() if copies is None else (1,)), outputs)) if bias else None
         self.product = product
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x W + b."""
         x = x.expand(*self.weight.shape[:-2], *x.shape[-2:])  # said outright: the product else finds its own order
         if self.product is None:
-            return x @ self.weight + self.bias
-        return (x.to(self.product) @ self.weight.to(self.product)).to(x.dtype) + self.bias
+            product = x @ self.weight
+        else:
+            product = (x.to(self.product) @ self.weight.to(self.product)).to(x.dtype)
+        return product if self.bias is None else product + self.bias
 
 
 class MLP(nn.Module):
@@ -53,21 +61,31 @@ class MLP(nn.Module):
         super().__init__()
         copies, shapes = architecture.copies, architecture.shapes
         between = range(1, len(shapes) - 1) if architecture.precision == "bf16" else ()
+        batch, inside = architecture.norm.startswith("batch"), architecture.norm == "batch-before"
         layers = [
-            Dense(inputs, outputs, copies, torch.bfloat16 if index in between else None)
+            Dense(
+                inputs,
+                outputs,
+                copies,
+                torch.bfloat16 if index in between else None,
+                bias=not inside or index == len(shapes) - 1,  # batch norm takes a bias away again
+            )
             for index, (inputs, outputs) in enumerate(shapes)
         ]
         for layer in layers:
             initialise(layer, architecture.initialisation, generator)
         self.layers, self.activation = nn.ModuleList(layers), ACTIVATIONS[architecture.activation]
-        batch = architecture.norm == "batch"
-        self.first = nn.Sequential(*[BatchRenorm(architecture.widths[0], copies)] * batch)
+        if architecture.unit_columns:
+            for layer in layers:
+                layer.weight.data = equations.unit_columns(layer.weight.data)
+        self.first = nn.Sequential(*[BatchRenorm(architecture.widths[0], copies, not inside)] * batch)
         self.before, self.after = nn.ModuleList(), nn.ModuleList()  # the activation of each hidden layer
         for width in architecture.widths[1:-1]:
             dropout = [Dropout(architecture.dropout, generator)] if architecture.dropout else []
-            norm = [LayerNorm(width, copies)] if architecture.norm == "layer" else []
+            norm: list[nn.Module] = [LayerNorm(width, copies)] if architecture.norm == "layer" else []
+            norm += [BatchRenorm(width, copies, corrected=False)] * inside
             self.before.append(nn.Sequential(*dropout, *norm))
-            self.after.append(nn.Sequential(*[BatchRenorm(width, copies)] * batch))
+            self.after.append(nn.Sequential(*[BatchRenorm(width, copies)] * (batch and not inside)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the last layer's output; no activation follows it."""
@@ -109,7 +127,8 @@ def initialise(layer: Dense, scheme: str, generator: torch.Generator) -> None:
         else:
             bound = 1.0 / math.sqrt(inputs)
             layer.weight.uniform_(-bound, bound, generator=generator)
-            layer.bias.uniform_(-bound, bound, generator=generator)
+            if layer.bias is not None:
+                layer.bias.uniform_(-bound, bound, generator=generator)
 
 
 def call(network: nn.Module, weights: Weights, *inputs: Tensor, learning: bool = False) -> Tensor:

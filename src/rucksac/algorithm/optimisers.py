@@ -87,6 +87,23 @@ def decay(strength: float, rate: Rate) -> Optimiser:
     return Optimiser(lambda _: {}, update, lambda count: {"decay": strength * rate(count)})
 
 
+def unit_columns(names: Callable[[str], bool]) -> Optimiser:
+    """Return what brings the weights of each output back to length 1 in the matrices of these names (XQC).
+
+    A matrix is (..., in, out); the weights are as far as the change so far would take them.
+    """
+
+    def update(change: Weights, _: Moments, parameters: Weights, __: Weights) -> tuple[Weights, Moments]:
+        projected = {
+            name: equations.unit_columns(parameters[name] + each) - parameters[name]
+            for name, each in change.items()
+            if names(name)
+        }
+        return change | projected, {}
+
+    return Optimiser(lambda _: {}, update, lambda _: {})
+
+
 def chain(*optimisers: Optimiser) -> Optimiser:
     """Return the optimisers one after the other: what one returns as change is the next one's gradient."""
 

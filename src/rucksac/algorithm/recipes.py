@@ -113,6 +113,17 @@ RECIPES: dict[str, Recipe] = {
         ),
         (("--gamma 0.9999", "for Swimmer"),),
     ),
+    "xqc": Recipe(
+        "openreview XQC (ICLR 2026), danielpalenicek/xqc",
+        "Categorical critics with batch norm before each activation, weights of length 1 and rewards by their spread.",
+        Config(
+            steps=1_000_000, warmup=5_000, hidden=(256, 256, 256, 256), critic_hidden=(512, 512, 512, 512),
+            policy_norm="batch-before", critic_norm="batch-before", weight_norm=True, returns="categories",
+            normalise_rewards=True, initialisation="orthogonal", lr=3e-4, lr_schedule="linear", utd=2.0,
+            policy_delay=3, initial_alpha=0.01, target_entropy="half", gamma=0.995,
+        ),
+        (("--gamma 0.99", "where episodes have 500 steps: (T/5 - 1) / (T/5), from 0.95 to 0.995"),),
+    ),
     "td3": Recipe(
         "arXiv 1802.09477, settings of sfujim/TD3",
         "A baseline: deterministic policy with a slow copy, smoothed, improved at every second gradient step.",

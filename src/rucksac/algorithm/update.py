@@ -172,10 +172,12 @@ class SAC:
             state, target = self._target_by_state_value(self.state_value, state, batch, draws, scalars)
         elif critic.joint:
             candidates = self._candidates_to_come(state, batch.next_obs, draws)
+            both = batch.obs, batch.action, batch.next_obs, candidates
+            slow = self._of_slow_copies(state, *both) if "critic" in state.target else None
 
             def jointly(weights: Weights) -> tuple[Tensor, Tensor]:
-                answers, to_come = critic.of_both(weights, batch.obs, batch.action, batch.next_obs, candidates)
-                return answers, self._backup(to_come.detach(), candidates, state, batch)
+                answers, to_come = critic.of_both(weights, *both)
+                return answers, self._backup(to_come.detach() if slow is None else slow, candidates, state, batch)
 
             return state, jointly
         else:
@@ -187,6 +189,14 @@ class SAC:
                 answers = critic.of_candidates(weights, batch.next_obs, candidates)
             target = self._backup(answers, candidates, state, batch)
         return state, lambda weights: (critic.of_taken(weights, batch.obs, batch.action), target)
+
+    def _of_slow_copies(
+        self, state: State, obs: Tensor, action: Tensor, next_obs: Tensor, candidates: Candidates
+    ) -> Tensor:
+        """Return the slow copies' answers for what is to come, with the statistics of both states (XQC)."""
+        statistics = {name: state.target["critic"][name].clone() for name in state.critic.statistics}
+        weights = state.target["critic"] | statistics
+        return self.critic.of_both(weights, obs, action, next_obs, candidates)[1]
 
     def _target_by_state_value(
         self, network: nn.Module, state: State, batch: Batch, draws: Draws, scalars: Scalars
