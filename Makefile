@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-long test-trackers lint type layers format bench docs clean
+.PHONY: demo test test-long test-trackers test-browser lint type layers format bench docs clean
 
 demo: .venv/ready  ## train Pendulum-v1 and show the result
 	rm -rf demo
@@ -19,6 +19,9 @@ test-long: .venv/ready  ## what takes longer: kills, damaged files, the wheel, o
 
 test-trackers: .venv/ready .venv-trackers/ready  ## heavy experiment trackers, in an environment of their own
 	$(BIN)/python -m pytest -m trackers
+
+test-browser: .venv/ready .browser/ready  ## reports in a real Chromium; needs node, npm and chromium
+	$(BIN)/python -m pytest -m browser
 
 lint: .venv/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -47,7 +50,7 @@ docs: .venv/ready  ## check the links and code references in the documentation
 	$(BIN)/python -m pytest tests/test_documentation.py
 
 clean:
-	rm -rf .venv .venv-trackers build dist demo src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-trackers .browser build dist demo src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -58,4 +61,9 @@ clean:
 	$(PYTHON) -m venv .venv-trackers
 	.venv-trackers/bin/pip install --quiet --disable-pip-version-check -c constraints-trackers.txt \
 	    -e ".[classic,tensorboard,wandb,mlflow,trackio]"
+	touch $@
+
+.browser/ready: tests/reporting/package.json tests/reporting/package-lock.json  ## what drives Chromium, and axe
+	mkdir -p .browser && cp tests/reporting/package.json tests/reporting/package-lock.json .browser/
+	npm ci --prefix .browser --silent --no-audit --no-fund
 	touch $@

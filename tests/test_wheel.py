@@ -24,7 +24,9 @@ def test_the_wheel_works_in_a_clean_environment(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if name.startswith("rucksac/")}
     sources = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src/rucksac").rglob("*.py")}
-    assert names == sources | {"rucksac/py.typed", "rucksac/product.cpp", "rucksac/team.cpp"}
+    data = {"py.typed", "product.cpp", "team.cpp"}
+    data |= {f"reporting/{name}" for name in "page.html page.css page.js uPlot.js uPlot.css uPlot.LICENSE".split()}
+    assert names == sources | {f"rucksac/{name}" for name in data}
 
     venv.create(tmp_path / "clean", with_pip=True)
     python = tmp_path / "clean/bin/python"
@@ -37,5 +39,6 @@ def test_the_wheel_works_in_a_clean_environment(tmp_path):
     assert summary["grad_steps"] == 251
     assert json.loads(run(command, "evaluate", "run", "--episodes", 2, "--json"))["episodes"] == 2
     run(command, "plot", "run")
+    run(command, "report", "run")
     run(command, "watch", "run", "--video", "run.mp4", "--episodes", 1)
     assert (tmp_path / "run.mp4").stat().st_size > 10_000

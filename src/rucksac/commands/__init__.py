@@ -8,6 +8,7 @@ from rucksac.commands.doctor import Doctor
 from rucksac.commands.export import Export
 from rucksac.commands.looking import Cache, Evaluate, Info, Plot, Recipes, Watch
 from rucksac.commands.parsing import Command
+from rucksac.commands.reporting import Report
 from rucksac.commands.training import Resume, Train
 
 COMMANDS: dict[str, type[Command]] = {
@@ -17,6 +18,7 @@ COMMANDS: dict[str, type[Command]] = {
     "info": Info,
     "evaluate": Evaluate,
     "plot": Plot,
+    "report": Report,
     "compare": Compare,
     "watch": Watch,
     "export": Export,

@@ -8,10 +8,10 @@ from typing import Annotated, ClassVar
 
 import tyro
 
-from rucksac.algorithm.recipes import DEFAULT, recipe
+from rucksac.algorithm.recipes import DEFAULT
 from rucksac.commands.parsing import Command, settings_of
 from rucksac.commands.quiet import aside
-from rucksac.config import Config, flag
+from rucksac.config import Config
 from rucksac.errors import UsageError
 
 
@@ -46,6 +46,7 @@ class Doctor(Command):
         from rucksac.doctor.environment import examine_environment
         from rucksac.doctor.findings import EXIT_CODES, closing, to_json, to_lines, worst
         from rucksac.doctor.machine import examine_machine
+        from rucksac.reporting.view import flags
 
         for name, given in (("--episodes", self.episodes), ("--play-steps", self.play_steps)):
             if given is not None and given < 1:
@@ -64,19 +65,5 @@ class Doctor(Command):
         else:
             if self.env is not None:
                 print("\n".join(to_lines(self.env, environment)), end="\n\n")
-            print(closing(self.env, self._flags(), [*machine, *environment]))
+            print(closing(self.env, flags(self.recipe, self.settings), [*machine, *environment]))
         return EXIT_CODES[verdict]
-
-    def _flags(self) -> list[str]:
-        """Return the flags that would give rucksac train these settings."""
-        words = ["--recipe", self.recipe] if self.recipe != DEFAULT else []
-        usual = recipe(self.recipe).config.to_json()
-        for name, value in self.settings.to_json().items():
-            if name == "env_args":
-                words += [f"--env.{key}={json.dumps(each)}" for key, each in value.items()]
-            elif value != usual[name]:
-                if isinstance(value, bool):
-                    words.append(flag(name) if value else flag(f"no_{name}"))
-                else:
-                    words += [flag(name), *map(str, value if isinstance(value, list) else [value])]
-        return words

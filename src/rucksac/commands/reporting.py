@@ -1,0 +1,34 @@
+"""The command that writes a report worth sharing."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import tyro
+
+from rucksac.commands.looking import Runs
+from rucksac.commands.parsing import Command
+
+
+@dataclass(frozen=True)
+class Report(Command):
+    """Write one HTML file with the curves, settings and films of runs, to read in any browser and to share.
+
+    A folder of seeds is shown as its mean with a 95 % interval. The file loads nothing from elsewhere.
+    """
+
+    takes: ClassVar[str] = "RUN [RUN ...]"
+    runs: Runs
+    """Folders of the runs, or common folders of several seeds."""
+    output: Annotated[Path, tyro.conf.arg(aliases=("-o",))] = Path("report.html")
+    """File to write, in a folder that may be missing; one that exists is replaced."""
+    json: bool = False
+    """Print one JSON object with everything that the report shows."""
+
+    def run(self) -> int:
+        from rucksac.reporting.page import write_report
+
+        shown = write_report(self.runs, self.output)
+        print(json.dumps({"report": str(self.output), **shown}, allow_nan=False) if self.json else self.output)
+        return 0

@@ -1,0 +1,206 @@
+"use strict";
+// Draws the view that stands in the page as JSON. Text reaches the page by textContent alone.
+const shown = JSON.parse(document.getElementById("data").textContent);
+const COLOURS = {  // Okabe and Ito's; the darker ones stand out from white, the lighter ones from black
+  light: ["#0072b2", "#c04f00", "#007a5a", "#a8437f", "#8a6100", "#3d6f99"],
+  dark: ["#56b4e9", "#f08a4b", "#2fc99b", "#e29bc3", "#e6b422", "#a9d6f5"],
+};
+const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3]];
+const INSIDE = [
+  ["alpha", "Temperature alpha"], ["entropy", "Entropy and its target (nats)"], ["q", "Mean Q"],
+  ["td_error", "Mean target minus mean Q"], ["critic_loss", "Critic loss"], ["policy_loss", "Policy loss"],
+  ["temperature_loss", "Temperature loss"], ["speed", "Gradient steps per second"],
+];
+const byId = (id) => document.getElementById(id);
+const number = (value, digits = 1) =>
+  value == null ? "–" : value.toLocaleString("en", { maximumFractionDigits: digits });
+const short = (value) => value == null ? "–" : Math.abs(value) >= 1000 ? number(value, 0) : String(+value.toPrecision(4));
+const hidden = new Set();
+let axis = "steps", centre = "mean", charts = [];
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children.map((each) => each instanceof Node ? each : String(each)));
+  return made;
+}
+const theme = () => document.documentElement.dataset.theme;
+const colour = (index) => COLOURS[theme()][index % 6];
+const dash = (index) => DASHES[Math.floor(index / 6) % 4];
+const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+function table(id, heads, rows) {
+  const head = element("tr", {}, ...heads.map((each) => element("th", { scope: "col" }, each)));
+  byId(id).replaceChildren(element("thead", {}, head), element("tbody", {}, ...rows));
+}
+function row(first, cells) {
+  return element("tr", {}, element("th", { scope: "row" }, first), ...cells.map((each) => element("td", {}, each)));
+}
+
+function runsTable() {
+  const rows = shown.runs.map((run, index) => {
+    const box = element("input", { type: "checkbox", "data-run": index });
+    box.checked = !hidden.has(index);
+    box.addEventListener("change", () => { hidden[box.checked ? "delete" : "add"](index); draw(); });
+    const swatch = element("span", { class: "swatch", "aria-hidden": "true" });
+    swatch.style.borderTopColor = colour(index);
+    swatch.style.borderTopStyle = ["solid", "dashed", "dotted", "dashed"][Math.floor(index / 6) % 4];
+    const progress = run.steps == null ? "–" : `${number(run.env_steps, 0)} of ${number(run.steps, 0)}`;
+    const made = row(element("label", {}, box, " ", swatch, run.run), [
+      run.problem ? "–" : run.environment ?? "own environment", run.recipe ?? "–", run.seed ?? "–", progress,
+      number(run.best), number(run.last), run.state]);
+    if (run.problem) made.append(element("td", { class: "problem" }, run.problem));
+    return made;
+  });
+  table("runs", ["run", "environment", "recipe", "seed", "steps", "best", "last", "state"], rows);
+}
+
+function interpolated(xs, ys, at) {  // the value of a curve between its points, null outside of them
+  let left = -1;
+  for (let i = 0; i < xs.length && xs[i] <= at; i++) if (ys[i] != null) left = i;
+  let right = left;
+  for (let i = Math.max(left, 0); i < xs.length; i++) if (ys[i] != null && xs[i] >= at) { right = i; break; }
+  if (left < 0 || xs[right] < at) return null;
+  return right === left ? ys[left] : ys[left] + (ys[right] - ys[left]) * (at - xs[left]) / (xs[right] - xs[left]);
+}
+
+function chart(place, title, curves) {
+  const output = element("output");
+  const frame = element("div", { class: "frame", tabindex: "0", role: "img" });
+  byId(place).append(element("div", { class: "chart" }, element("h3", {}, title), frame, output));
+  const told = curves.filter((each) => each.ys.some((y) => y != null));
+  frame.setAttribute("aria-label", `${title}, by ${axis}. ` + (told.slice(0, 10).map((each) =>
+    `${each.name} ends at ${short(each.ys.findLast((y) => y != null))}`).join("; ") || "No values yet"));
+  if (!told.length) { output.textContent = "No values yet, or every run with values is hidden."; return; }
+  const bands = told.flatMap((each, place) => each.bound !== "high" ? [] : [{  // its lower bound stands before it
+    series: [place + 1, place], fill: `${each.colour}33`,
+  }]);
+  const data = uPlot.join(told.map((each) => [each.xs, each.ys]));
+  const look = { stroke: style("--quiet"), grid: { stroke: style("--line"), width: 1 }, ticks: { stroke: style("--line") } };
+  const say = (u) => {
+    if (u.cursor.idx == null) { output.textContent = ""; return; }
+    const at = u.data[0][u.cursor.idx], y = u.posToVal(u.cursor.top, "y");
+    const near = told.map((each) => [each.name, interpolated(each.xs, each.ys, at)]).filter((each) => each[1] != null);
+    near.sort((one, other) => Math.abs(one[1] - y) - Math.abs(other[1] - y));
+    output.textContent = `${number(at, axis === "steps" ? 0 : 2)} ${axis}: ` +
+      near.slice(0, 4).map(([name, value]) => `${name} ${short(value)}`).join("; ");
+  };
+  const plot = new uPlot({
+    width: frame.clientWidth || 320, height: place === "curves" ? 340 : 220, legend: { show: false },
+    scales: { x: { time: false } }, cursor: { drag: { x: true, y: false } }, bands,
+    axes: [{ ...look, label: axis === "steps" ? "environment steps" : "minutes of training", labelSize: 22 },
+      { ...look, size: 64, values: (_, all) => all.map((value) => value == null ? "" : +value.toPrecision(6)).map((value) => value.toLocaleString("en", { maximumSignificantDigits: 6 })) }],
+    series: [{}, ...told.map((each) => ({
+      label: each.name, stroke: each.colour, width: each.width ?? 1.5, dash: each.dash, spanGaps: true,
+      points: { show: each.xs.length < 2 }, alpha: each.alpha ?? 1,
+    }))],
+    hooks: { setCursor: [say] },
+  }, data, frame);
+  const zoom = (factor) => {
+    const { min, max } = plot.scales.x, middle = plot.cursor.idx == null ? (min + max) / 2 : data[0][plot.cursor.idx];
+    plot.setScale("x", { min: middle - (middle - min) * factor, max: middle + (max - middle) * factor });
+  };
+  frame.addEventListener("keydown", (event) => {
+    const moves = { ArrowLeft: -1, ArrowRight: 1 }, last = data[0].length - 1;
+    if (event.key in moves) {
+      const from = plot.cursor.idx ?? (event.key === "ArrowRight" ? -1 : last + 1);
+      const index = Math.min(last, Math.max(0, from + moves[event.key]));
+      plot.setCursor({ left: plot.valToPos(data[0][index], "x"), top: plot.cursor.top > 0 ? plot.cursor.top : 20 });
+    } else if (event.key === "+") zoom(0.5);
+    else if (event.key === "-") zoom(2);
+    else return;
+    event.preventDefault();
+  });
+  charts.push({ plot, frame, data });
+}
+
+function curvesOf(kind, column) {
+  return shown.runs.flatMap((run, index) => hidden.has(index) || !run[kind][column] ? [] : [{
+    name: run.run, xs: run[kind][axis], ys: run[kind][column], colour: colour(index), dash: dash(index),
+    alpha: run.group && kind === "evaluations" ? 0.45 : 1, index,
+  }]).filter((each) => each.xs.every((x) => x != null));
+}
+
+function draw() {
+  for (const each of charts) each.plot.destroy();
+  charts = [];
+  byId("curves").replaceChildren();
+  byId("inside").replaceChildren();
+  const evaluated = curvesOf("evaluations", "return");
+  for (const group of axis === "steps" ? shown.groups : []) {
+    const index = shown.runs.findIndex((run) => run.group === group.name);
+    if (shown.runs.every((run, place) => run.group !== group.name || hidden.has(place))) continue;
+    const common = { xs: group.steps, colour: colour(index) };
+    evaluated.push({ ...common, name: `${centre === "mean" ? "mean" : "IQM"} of ${group.name}`, ys: group[centre], width: 3 });
+    if (centre === "mean") for (const bound of ["low", "high"])
+      evaluated.push({ ...common, bound, name: `95 % interval of ${group.name}, ${bound}`, ys: group[bound], width: 0.5 });
+  }
+  chart("curves", "Return of evaluations, mean over episodes", evaluated);
+  chart("curves", "Return of training episodes, running mean of 10", curvesOf("episodes", "return"));
+  for (const [column, title] of INSIDE) {
+    const curves = curvesOf("metrics", column);
+    if (column === "entropy") for (const each of [...curves]) {
+      const target = shown.runs[each.index].target_entropy;
+      if (target != null) curves.push({ ...each, name: `target of ${each.name}`, ys: each.xs.map(() => target), dash: [2, 4], width: 1 });
+    }
+    if (curves.length) chart("inside", title, curves);
+  }
+}
+
+function rest() {
+  const names = [...new Set(shown.runs.map((run) => run.problem ? null : run.environment ?? "own environment"))].filter(Boolean);
+  byId("title").textContent = names.join(", ") || "Report";
+  document.title = `${byId("title").textContent} - rucksac report`;
+  byId("centre").hidden = !shown.groups.length;
+  table("returns", ["run", "episodes", "lowest", "median", "highest", "each"], shown.runs.map((run) => {
+    const sorted = run.returns.filter((each) => each != null).sort((a, b) => a - b), n = sorted.length;
+    const median = n ? (sorted[(n - 1) >> 1] + sorted[n >> 1]) / 2 : null;
+    return row(run.run, [n, number(sorted[0]), number(median), number(sorted[n - 1]),
+      sorted.slice(0, 20).map((each) => number(each)).join("  ") + (n > 20 ? " ..." : "")]);
+  }));
+  const films = shown.runs.filter((run) => run.video);
+  byId("films").hidden = !films.length;
+  for (const run of films) {
+    const video = element("video", { controls: "", loop: "", muted: "", playsinline: "", "aria-label": `The agent of ${run.run}` });
+    video.src = run.video.url;
+    byId("films").append(element("p", {}, `${run.run}: ${run.video.file}`), video);
+  }
+  const settings = [...new Set(shown.runs.flatMap((run) => Object.keys(run.settings)))];
+  const read = shown.runs.filter((run) => Object.keys(run.settings).length);
+  const value = (run, name) => name in run.settings ? JSON.stringify(run.settings[name]) : "–";
+  const equal = (name) => read.every((run) => value(run, name) === value(read[0], name));
+  settings.sort((one, other) => shown.differences.includes(other) - shown.differences.includes(one));
+  const unequal = settings.filter((name) => !equal(name));
+  byId("unequal").hidden = !unequal.length;
+  table("unequal", ["setting", ...read.map((run) => run.run)], unequal.map((name) => {
+    const differs = shown.differences.includes(name);
+    const made = row(name + (differs ? " (differs)" : ""), read.map((run) => value(run, name)));
+    if (differs) made.className = "differs";
+    return made;
+  }));
+  table("settings", ["setting", read.length > 1 ? "in all runs" : "value"],
+    settings.filter(equal).map((name) => row(name, [value(read[0], name)])));
+  for (const run of shown.runs) {
+    const words = (values) => Object.entries(values).map(([name, value]) => `${name} ${value}`).join(", ") || "not recorded";
+    byId("made").append(element("h3", {}, run.run),
+      element("pre", {}, run.command ?? "No single command makes this run again."),
+      element("p", {}, `Versions: ${words(run.versions)}. Machine: ${words(run.machine)}.`),
+      ...(run.warnings ? [element("h4", {}, "Warnings"), element("pre", {}, run.warnings)] : []));
+  }
+}
+
+function paint(name) {
+  document.documentElement.dataset.theme = name;
+  byId("theme").textContent = name === "dark" ? "Light colours" : "Dark colours";
+  runsTable();
+  draw();
+}
+const system = matchMedia("(prefers-color-scheme: dark)");
+rest();
+paint(system.matches ? "dark" : "light");
+system.addEventListener("change", () => paint(system.matches ? "dark" : "light"));
+byId("theme").addEventListener("click", () => paint(theme() === "dark" ? "light" : "dark"));
+byId("whole").addEventListener("click", () => draw());
+for (const each of document.querySelectorAll("input[name=axis]")) each.addEventListener("change", () => { axis = each.value; draw(); });
+for (const each of document.querySelectorAll("input[name=centre]")) each.addEventListener("change", () => { centre = each.value; draw(); });
+addEventListener("resize", () => { for (const { plot, frame } of charts) plot.setSize({ width: frame.clientWidth, height: plot.height }); });

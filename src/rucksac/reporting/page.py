@@ -1,0 +1,50 @@
+"""A report as one HTML file: the view as JSON beside the script that draws it. It makes no request."""
+
+import base64
+import hashlib
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from rucksac.errors import UsageError
+from rucksac.reporting.view import view
+
+
+def write_report(runs: tuple[Path, ...], output: Path) -> dict[str, Any]:
+    """Write the report of the runs to `output` and return what it shows; raise `UsageError` when it cannot."""
+    shown = view(*runs)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(page(shown), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{output} cannot be written ({error.strerror}); name a file such as report.html") from error
+    return shown
+
+
+def page(shown: dict[str, Any]) -> str:
+    """Return the page. Browsers run the two scripts of this package alone, and load nothing (CSP)."""
+    scripts = _asset("uPlot.js"), _asset("page.js")
+    allowed = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(each.encode()).digest()).decode()}'" for each in scripts
+    )
+    policy = f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; media-src data:; img-src data:"
+    parts = {
+        "POLICY": policy,
+        "STYLE": _asset("uPlot.css") + _asset("page.css"),
+        "DATA": _embedded(shown),
+        "LIBRARY": scripts[0],
+        "SCRIPT": scripts[1],
+    }
+    head, *rest = _asset("page.html").split("{{")
+    return head + "".join(parts[each.partition("}}")[0]] + each.partition("}}")[2] for each in rest)
+
+
+def _embedded(shown: dict[str, Any]) -> str:
+    """Return JSON in which no character can end or open an element."""
+    text = json.dumps(shown, allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _asset(name: str) -> str:
+    return files("rucksac.reporting").joinpath(name).read_text(encoding="utf-8")

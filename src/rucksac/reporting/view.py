@@ -1,0 +1,190 @@
+"""What a report shows of runs, as plain values that fit into JSON; whatever a folder holds, it has an answer."""
+
+import base64
+import csv
+import json
+import math
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rucksac.algorithm.recipes import DEFAULT, recipe
+from rucksac.config import Config, flag
+from rucksac.errors import UsageError
+from rucksac.stats import interquartile_mean, mean_interval
+from rucksac.training.folder import RunFolder, path_of
+from rucksac.training.overview import WITHOUT_INFLUENCE, Curve, evaluations, glance, members
+from rucksac.training.record import evaluation_at
+
+MOST_POINTS = 400  # of a curve
+MOST_VIDEO = 20 * 2**20  # bytes
+MOST_WARNINGS = 20_000  # characters
+WINDOW = 10  # episodes in the running mean of training returns
+Columns = dict[str, np.ndarray]
+
+
+def view(*runs: str | Path) -> dict[str, Any]:
+    """Return everything a report shows of these runs; a folder of seeds becomes one group.
+
+    Raises `UsageError` for paths that are no run. A run that cannot be read is in the answer with its problem.
+    """
+    if not runs:
+        raise UsageError("report needs at least one run; give the folder that `rucksac train` wrote")
+    paths = list(map(path_of, runs))
+    above = os.path.commonpath([path.absolute().parent for path in paths])  # names are shown from here on
+    groups, found, seen = [], [], set[Path]()
+    for path in paths:
+        name = os.path.relpath(path.absolute(), above)
+        seeds = members(path)
+        if not seeds and not (path / "config.json").is_file():
+            raise UsageError(f"{path} is not the folder of a run; give one that `rucksac train` wrote")
+        new = [each for each in seeds or [path] if each.resolve() not in seen]
+        seen |= {each.resolve() for each in new}
+        curves = []
+        for each in new:
+            told, curve = _run(each, os.path.relpath(each.absolute(), above))
+            found.append({**told, "group": name if seeds else None})
+            curves.append((curve, told["evaluations"]["minutes"]))
+        if len(whole := [(curve, minutes) for curve, minutes in curves if curve.steps]) > 1:
+            groups.append({"name": name, "runs": len(whole), **_together(whole)})
+    return {"runs": found, "groups": groups, "differences": _differences(found)}
+
+
+def _run(path: Path, name: str) -> tuple[dict[str, Any], Curve]:
+    seen = glance(path, name)
+    told: dict[str, Any] = {**seen._asdict(), "settings": {}, "versions": {}, "machine": {}}
+    told |= {"warnings": "", "command": None, "target_entropy": None, "video": None, "returns": []}
+    told |= {"evaluations": {"steps": [], "minutes": [], "return": []}, "episodes": {}, "metrics": {}}
+    if seen.problem:
+        return told, Curve([], [])
+    try:
+        saved = RunFolder(path).read_config()
+        curve, metrics, episodes = evaluations(path), _columns(path / "metrics.csv"), _columns(path / "episodes.csv")
+        told["returns"] = (
+            _plain([each.total_return for each in evaluation_at(path, curve.steps[-1])]) if curve.steps else []
+        )
+    except (UsageError, OSError, ValueError, csv.Error) as error:
+        return told | {"state": "broken", "problem": str(error)}, Curve([], [])
+    told |= {name: saved[name] for name in ("versions", "machine") if isinstance(saved.get(name), dict)}
+    target = saved["derived"].get("target_entropy")
+    told["target_entropy"] = target if isinstance(target, int | float) and math.isfinite(target) else None
+    told["settings"] = saved["settings"]
+    told["command"] = _command(saved)
+    told["evaluations"] = _curve(np.array(curve.steps, float), {"return": np.array(curve.returns)}, metrics)
+    told["metrics"] = _inside(metrics)
+    if len(episodes.get("return", ())):
+        smooth = np.convolve(episodes["return"], np.ones(WINDOW))[: len(episodes["return"])]
+        smooth = smooth / np.minimum(np.arange(1, len(smooth) + 1), WINDOW)
+        told["episodes"] = _curve(episodes["env_steps"], {"return": smooth}, metrics)
+    told["warnings"] = _text(path / "warnings.txt")
+    told["video"] = _video(path)
+    return told, curve
+
+
+def _columns(file: Path) -> Columns:
+    """Return the whole rows of a log, which may be in the middle of being written; no file is no rows."""
+    if not file.is_file():
+        return {}
+    text = file.read_text()
+    rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
+    try:
+        return {name: np.array([float(row[name]) for row in rows]) for name in (rows[0] if rows else ())}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{file} is damaged ({error}); put the whole file back") from error
+
+
+def _inside(metrics: Columns) -> dict[str, list[float | None]]:
+    """Return what happened inside the learner: every column, the size of Q's error, gradient steps per second."""
+    if not metrics or not {"env_steps", "wall_seconds"} <= metrics.keys():
+        return {}
+    values = {k: v for k, v in metrics.items() if k not in ("env_steps", "grad_steps", "episodes", "wall_seconds")}
+    if {"q", "target_q"} <= metrics.keys():
+        values["td_error"] = metrics["target_q"] - metrics["q"]
+    if "grad_steps" in metrics and len(metrics["env_steps"]) > 1:
+        seconds = np.diff(metrics["wall_seconds"])
+        speed = np.divide(
+            np.diff(metrics["grad_steps"]), seconds, out=np.full(len(seconds), np.nan), where=seconds > 0.0
+        )
+        values["speed"] = np.concatenate([[np.nan], speed])
+    return _curve(metrics["env_steps"], values, metrics)
+
+
+def _curve(steps: np.ndarray, values: Columns, metrics: Columns) -> dict[str, list[float | None]]:
+    """Return a curve of at most `MOST_POINTS` points, with the minutes on the clock at each."""
+    keep = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), MOST_POINTS)).round().astype(int))
+    clock = metrics.get("wall_seconds", np.array([]))
+    minutes = np.interp(steps, metrics["env_steps"], clock) / 60.0 if len(clock) else np.full(len(steps), np.nan)
+    named = {"steps": steps, "minutes": minutes, **values}
+    return {name: _plain(column[keep].tolist()) for name, column in named.items()}
+
+
+def _together(curves: Sequence[tuple[Curve, list[float]]]) -> dict[str, Any]:
+    """Return mean, interquartile mean and the mean's 95 % interval at the steps where all runs were evaluated."""
+    shared = sorted(set.intersection(*(set(curve.steps) for curve, _ in curves)))
+    tables = [dict(zip(curve.steps, curve.returns, strict=True)) for curve, _ in curves]
+    values = np.array([[table[step] for table in tables] for step in shared]).reshape(len(shared), len(tables))
+    bounds = [mean_interval(row) or (math.nan, math.nan) for row in values]
+    return {
+        "steps": shared,
+        "mean": _plain(values.mean(-1).tolist()),
+        "iqm": _plain(interquartile_mean(values).tolist()) if shared else [],
+        "low": _plain([low for low, _ in bounds]),
+        "high": _plain([high for _, high in bounds]),
+    }
+
+
+def _plain(values: Sequence[float]) -> list[float | None]:
+    return [float(f"{value:.7g}") if math.isfinite(value) else None for value in values]
+
+
+def _differences(runs: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the settings in which runs differ, apart from those that change what is seen of a run."""
+    names = dict.fromkeys(name for run in runs for name in run["settings"] if name not in WITHOUT_INFLUENCE)
+    read = [run["settings"] for run in runs if run["settings"]]
+    return [name for name in names if len({json.dumps(each.get(name), sort_keys=True) for each in read}) > 1]
+
+
+def _command(saved: dict[str, Any]) -> str | None:
+    """Return the command that trains this again; None where one command alone does not."""
+    if saved["environment"] is None or saved["derived"].get("started_from"):
+        return None
+    try:
+        words = flags(saved["recipe"], Config.from_json(saved["settings"]))
+    except UsageError:
+        return None
+    return shlex.join(["rucksac", "train", saved["environment"], *words])
+
+
+def flags(name: str, settings: Config) -> list[str]:
+    """Return the flags that give `rucksac train` these settings, which began with this recipe."""
+    words = ["--recipe", name] if name != DEFAULT else []
+    usual = recipe(name).config.to_json()
+    for setting, value in settings.to_json().items():
+        if setting == "env_args":
+            words += [f"--env.{key}={json.dumps(each)}" for key, each in value.items()]
+        elif value != usual[setting]:
+            if isinstance(value, bool):
+                words.append(flag(setting) if value else flag(f"no_{setting}"))
+            else:
+                words += [flag(setting), *map(str, value if isinstance(value, list) else [value])]
+    return words
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace")[-MOST_WARNINGS:]
+    except OSError:
+        return ""
+
+
+def _video(run: Path) -> dict[str, str] | None:
+    """Return the newest film of the agent as a data URL; None where there is none, or it is too large to embed."""
+    films = [*sorted((run / "videos").glob("*.mp4")), run / "video.mp4"]
+    films = [film for film in films if film.is_file() and not film.is_symlink()]
+    if not films or (film := max(films, key=lambda each: each.stat().st_mtime)).stat().st_size > MOST_VIDEO:
+        return None
+    return {"file": film.name, "url": f"data:video/mp4;base64,{base64.b64encode(film.read_bytes()).decode()}"}
