@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-long test-trackers test-browser lint type layers format bench docs clean
+.PHONY: demo test test-long test-trackers test-browser test-sb3 lint type layers format bench docs clean
 
 demo: .venv/ready  ## train Pendulum-v1 and show the result
 	rm -rf demo
@@ -22,6 +22,9 @@ test-trackers: .venv/ready .venv-trackers/ready  ## heavy experiment trackers, i
 
 test-browser: .venv/ready .browser/ready  ## reports in a real Chromium; needs node, npm and chromium
 	$(BIN)/python -m pytest -m browser
+
+test-sb3: .venv/ready .venv-sb3/ready  ## beside Stable-Baselines3, in an environment of their own
+	$(BIN)/python -m pytest -m sb3
 
 lint: .venv/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -50,7 +53,7 @@ docs: .venv/ready  ## check the links and code references in the documentation
 	$(BIN)/python -m pytest tests/test_documentation.py
 
 clean:
-	rm -rf .venv .venv-trackers .browser build dist demo src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-trackers .browser .venv-sb3 build dist demo src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -66,4 +69,9 @@ clean:
 .browser/ready: tests/reporting/package.json tests/reporting/package-lock.json  ## what drives Chromium, and axe
 	mkdir -p .browser && cp tests/reporting/package.json tests/reporting/package-lock.json .browser/
 	npm ci --prefix .browser --silent --no-audit --no-fund
+	touch $@
+
+.venv-sb3/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-sb3
+	.venv-sb3/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[classic]" stable-baselines3
 	touch $@

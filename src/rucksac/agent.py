@@ -21,6 +21,7 @@ from rucksac.environments.spaces import Spaces
 from rucksac.errors import TrainingStopped, UsageError
 from rucksac.normalisation import Normaliser
 from rucksac.streams import Stream, generator
+from rucksac.text import shortened
 
 FORMAT, VERSION = "rucksac-agent", 5
 MANIFEST, TENSORS = "agent.json", "agent.safetensors"
@@ -72,11 +73,23 @@ class Agent:
             raise TrainingStopped("the policy's action is not finite: learning diverged; a smaller --lr usually helps")
         return actions
 
-    def predict(self, obs: Any, deterministic: bool = True) -> tuple[np.ndarray, None]:
+    def predict(
+        self,
+        obs: Any,
+        state: None = None,
+        episode_start: Any = None,  # noqa: ARG002 (for agents with a memory)
+        deterministic: bool = True,
+    ) -> tuple[np.ndarray, None]:
         """Return the action for one observation or a batch, in the environment's own units and shape.
 
-        The second value is always None: the policy has no memory. Raises `UsageError` for a wrong shape.
+        Parameters and answer are those of Stable-Baselines3's `predict`, so that its `evaluate_policy` takes the agent;
+        only `deterministic` has another default. The policy has no memory: `state` and the second value are always
+        None, and `episode_start` changes nothing. Raises `UsageError` for a wrong shape and for a state.
         """
+        if state is not None:
+            raise UsageError(
+                f"state is {shortened(state)}, but must be None: the policy has no memory; give deterministic by name"
+            )
         rows, one = rows_of(obs, self.spaces.flatten)
         action = self.spaces.actions.to_env(self.act(rows, deterministic))
         return (action[0] if one else action), None

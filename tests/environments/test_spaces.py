@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rucksac.environments import reading
+from rucksac.environments.observations import rows_of
 from rucksac.environments.spaces import finite_reward, truth
 from rucksac.errors import UsageError
 from tests.spaces import NESTED, spaces_of
@@ -101,6 +102,18 @@ def test_parts_of_an_observation_are_strung_together_and_discrete_ones_become_on
     np.testing.assert_array_equal(spaces.flatten(nested()), flat.astype(np.float32))
     again = reading.from_json(json.loads(json.dumps(reading.to_json(spaces))))
     assert again.flatten(nested()).tolist() == expected.tolist()
+
+
+def test_a_dict_of_batches_is_a_batch():
+    space = Dict(angle=Box(-1, 1, (2,)), grip=Discrete(3))
+    flatten = spaces_of(Box(-1, 1, (1,)), space).flatten
+    batch = {"angle": np.array([[0.5, 1.0], [0.25, 0.0]]), "grip": np.array([2, 0])}
+    rows, one = rows_of(batch, flatten)
+    assert not one
+    assert rows.tolist() == [[0.5, 1.0, 0, 0, 1], [0.25, 0.0, 1, 0, 0]]
+    for wrong in ({**batch, "grip": np.array([2])}, {**batch, "grip": 7}, {"angle": batch["angle"]}):
+        with pytest.raises(UsageError, match="observation"):
+            rows_of(wrong, flatten)
 
 
 def kinds_of_space(parts):

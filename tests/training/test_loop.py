@@ -206,6 +206,8 @@ def test_predict_takes_one_observation_or_a_batch_and_speaks_the_environments_un
     assert 1.0 < np.abs(samples).max() <= 2.0
     with pytest.raises(UsageError, match=r"shape \(4,\).* must be numbers of shape \(3,\)"):
         agent.predict(np.zeros(4))
+    with pytest.raises(UsageError, match="state is False, but must be None"):
+        agent.predict(np.zeros(3), False)
 
 
 def test_a_replay_memory_that_cannot_fit_is_refused_before_anything_is_written(tmp_path):

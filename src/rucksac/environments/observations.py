@@ -59,16 +59,18 @@ def _pieces(space: gymnasium.Space[Any], obs: Any, name: str) -> list[np.ndarray
 def rows_of(obs: Any, flatten: Callable[[Any], np.ndarray]) -> tuple[np.ndarray, bool]:
     """Return one observation or a batch of them as rows (B, O), and whether it was one; `flatten` gives one row.
 
-    Raises `UsageError` when it is neither.
+    A batch is an array or a list, or a dict of them as vector environments give it. Raises `UsageError` for all else.
     """
     if hasattr(obs, "__array__"):  # also a tensor
         obs = np.asarray(obs)
     try:
         return flatten(obs)[None], True
     except UsageError as not_one:
-        if not isinstance(obs, np.ndarray | list) or not len(obs):
-            raise
         try:
+            if isinstance(obs, dict):
+                obs = [dict(zip(obs, row, strict=True)) for row in zip(*obs.values(), strict=True)]
+            if not isinstance(obs, np.ndarray | list) or not len(obs):
+                raise not_one
             return np.stack([flatten(row) for row in obs]), False
-        except UsageError:
+        except (UsageError, TypeError, ValueError):  # the latter two: parts that are no lists, or of unequal length
             raise not_one from None
