@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rucksac.config import Config
     from rucksac.errors import TrainingStopped, UsageError
     from rucksac.exporting.export import export
+    from rucksac.importing.sb3 import from_sb3
     from rucksac.tools.plot import plot
     from rucksac.training.callbacks import STOP, Event
     from rucksac.training.evaluate import evaluate
@@ -28,6 +29,7 @@ __all__ = [
     "UsageError",
     "evaluate",
     "export",
+    "from_sb3",
     "load",
     "plot",
     "resume",
@@ -44,6 +46,7 @@ _HOMES = {
     "UsageError": ("rucksac.errors", "UsageError"),
     "evaluate": ("rucksac.training.evaluate", "evaluate"),
     "export": ("rucksac.exporting.export", "export"),
+    "from_sb3": ("rucksac.importing.sb3", "from_sb3"),
     "load": ("rucksac.training.loading", "load_agent"),
     "plot": ("rucksac.tools.plot", "plot"),
     "resume": ("rucksac.training.train", "resume"),

@@ -6,6 +6,7 @@ Importing this package needs no torch; what a command needs is imported when it 
 from rucksac.commands.comparing import Compare, Runs
 from rucksac.commands.doctor import Doctor
 from rucksac.commands.export import Export
+from rucksac.commands.importing import Import
 from rucksac.commands.looking import Cache, Evaluate, Info, Plot, Recipes, Watch
 from rucksac.commands.parsing import Command
 from rucksac.commands.reporting import Report
@@ -22,6 +23,7 @@ COMMANDS: dict[str, type[Command]] = {
     "compare": Compare,
     "watch": Watch,
     "export": Export,
+    "import": Import,
     "recipes": Recipes,
     "doctor": Doctor,
     "cache": Cache,
