@@ -11,10 +11,12 @@ from rucksac.commands.looking import Cache, Evaluate, Info, Plot, Recipes, Watch
 from rucksac.commands.parsing import Command
 from rucksac.commands.reporting import Report
 from rucksac.commands.training import Resume, Train
+from rucksac.commands.tuning import Tune
 
 COMMANDS: dict[str, type[Command]] = {
     "train": Train,
     "resume": Resume,
+    "tune": Tune,
     "runs": Runs,
     "info": Info,
     "evaluate": Evaluate,

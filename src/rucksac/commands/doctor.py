@@ -13,6 +13,7 @@ from rucksac.commands.parsing import Command, settings_of
 from rucksac.commands.quiet import aside
 from rucksac.config import Config
 from rucksac.errors import UsageError
+from rucksac.settings_text import to_flags
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,6 @@ class Doctor(Command):
         from rucksac.doctor.environment import examine_environment
         from rucksac.doctor.findings import EXIT_CODES, closing, to_json, to_lines, worst
         from rucksac.doctor.machine import examine_machine
-        from rucksac.reporting.view import flags
 
         for name, given in (("--episodes", self.episodes), ("--play-steps", self.play_steps)):
             if given is not None and given < 1:
@@ -65,5 +65,10 @@ class Doctor(Command):
         else:
             if self.env is not None:
                 print("\n".join(to_lines(self.env, environment)), end="\n\n")
-            print(closing(self.env, flags(self.recipe, self.settings), [*machine, *environment]))
+            print(closing(self.env, self._flags(), [*machine, *environment]))
         return EXIT_CODES[verdict]
+
+    def _flags(self) -> list[str]:
+        """Return the flags that would give rucksac train these settings."""
+        words = ["--recipe", self.recipe] if self.recipe != DEFAULT else []
+        return words + to_flags(self.settings, recipe(self.recipe).config)

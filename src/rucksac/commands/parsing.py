@@ -7,7 +7,6 @@ import io
 import itertools
 import json
 import re
-import tomllib
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ import tyro
 from tyro.constructors import PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from rucksac.algorithm.recipes import DEFAULT, recipe
-from rucksac.config import ALLOWED, Config, flag, with_settings
+from rucksac.config import ALLOWED, Config, flag
 from rucksac.errors import UsageError
+from rucksac.settings_text import settings_from_file
 from rucksac.training.folder import path_of
 
 ENV_ARG = "--env."
@@ -153,13 +153,7 @@ def settings_of(words: list[str]) -> Config:
         from rucksac.training.starting import settings_from
 
         config, _ = settings_from(path_of(origin))
-    if file is None:
-        return config
-    try:
-        values = tomllib.loads(Path(file).read_text())
-    except (OSError, ValueError) as error:
-        raise UsageError(f"the settings file {file} cannot be read ({error})") from error
-    return with_settings(config, {key.replace("-", "_"): value for key, value in values.items()})
+    return config if file is None else settings_from_file(path_of(file), config)
 
 
 def with_env_args(own: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

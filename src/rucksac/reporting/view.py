@@ -15,6 +15,7 @@ import numpy as np
 from rucksac.algorithm.recipes import DEFAULT, recipe
 from rucksac.config import Config, flag
 from rucksac.errors import UsageError
+from rucksac.settings_text import to_flags
 from rucksac.stats import interquartile_mean, mean_interval
 from rucksac.training.folder import RunFolder, path_of
 from rucksac.training.overview import WITHOUT_INFLUENCE, Curve, evaluations, glance, members
@@ -161,17 +162,7 @@ def _command(saved: dict[str, Any]) -> str | None:
 
 def flags(name: str, settings: Config) -> list[str]:
     """Return the flags that give `rucksac train` these settings, which began with this recipe."""
-    words = ["--recipe", name] if name != DEFAULT else []
-    usual = recipe(name).config.to_json()
-    for setting, value in settings.to_json().items():
-        if setting == "env_args":
-            words += [f"--env.{key}={json.dumps(each)}" for key, each in value.items()]
-        elif value != usual[setting]:
-            if isinstance(value, bool):
-                words.append(flag(setting) if value else flag(f"no_{setting}"))
-            else:
-                words += [flag(setting), *map(str, value if isinstance(value, list) else [value])]
-    return words
+    return [*(["--recipe", name] if name != DEFAULT else []), *to_flags(settings, recipe(name).config)]
 
 
 def _text(file: Path) -> str:

@@ -26,16 +26,17 @@ SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_LINES = 0.5, 10.0
 
 
 class Group:
-    """All seeds in a common folder."""
+    """All seeds in a common folder, `at_once` of them side by side, or as many as there are processors for."""
 
-    def __init__(self, folder: Path, quiet: bool) -> None:
-        self.folder, self.quiet = folder, quiet
+    def __init__(self, folder: Path, quiet: bool, at_once: int | None = None) -> None:
+        self.folder, self.quiet, self._at_once = folder, quiet, at_once
         self._out = console()
         self.members = [SeedProcess.of(path) for path in members(folder)]
 
     def run(self) -> tuple[dict[str, Any], int]:
         """Train all seeds that are not done; return a summary and the exit code."""
-        at_once, last_line = runs_at_once(max(each.threads for each in self.members)), time.monotonic()
+        at_once = self._at_once or runs_at_once(max(each.threads for each in self.members))
+        last_line = time.monotonic()
         self._say(f"{count(len(self.members), 'seed')} in {self.folder}, {at_once} at once")
         with stop_on_signals() as stop, self._live() as live:
             stop.graceful = True
