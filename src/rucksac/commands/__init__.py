@@ -4,12 +4,14 @@ Importing this package needs no torch; what a command needs is imported when it 
 """
 
 from rucksac.commands.comparing import Compare, Runs
+from rucksac.commands.completion import Completion
 from rucksac.commands.doctor import Doctor
 from rucksac.commands.export import Export
 from rucksac.commands.importing import Import
 from rucksac.commands.looking import Cache, Evaluate, Info, Plot, Recipes, Watch
 from rucksac.commands.parsing import Command
 from rucksac.commands.reporting import Report
+from rucksac.commands.reproducing import ShowConfig
 from rucksac.commands.training import Resume, Train
 from rucksac.commands.tuning import Tune
 
@@ -19,6 +21,7 @@ COMMANDS: dict[str, type[Command]] = {
     "tune": Tune,
     "runs": Runs,
     "info": Info,
+    "config": ShowConfig,
     "evaluate": Evaluate,
     "plot": Plot,
     "report": Report,
@@ -29,4 +32,5 @@ COMMANDS: dict[str, type[Command]] = {
     "recipes": Recipes,
     "doctor": Doctor,
     "cache": Cache,
+    "completion": Completion,
 }

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 import tyro
 
-from rucksac.algorithm.recipes import DEFAULT
+from rucksac.algorithm.recipes import DEFAULT, recipe
 from rucksac.commands.parsing import Command, settings_of
 from rucksac.commands.quiet import aside
 from rucksac.config import Config

@@ -29,11 +29,11 @@ def screen(name: str, command: Any, default: Any, everything: bool) -> str:
         lines += ["", *_wrapped(more, width)] if more else []
     else:
         lines += _wrapped(f"Common flags; rucksac {name} --help all has every one.", width)
-    own = [entry for entry in _entries(command) if entry[0] != "settings" and (everything or entry[3])]
+    own = [entry for entry in entries(command) if entry[0] != "settings" and (everything or entry[3])]
     lines += ["", f"{command.takes.strip('[]')}, and where settings come from and results go:" if own else ""]
     for field, kind, doc, _ in own:
         lines += _entry(field, kind, doc, getattr(default, field, None), width, everything)
-    settings = {field: (kind, doc) for field, kind, doc, _ in _entries(Config)}
+    settings = {field: (kind, doc) for field, kind, doc, _ in entries(Config)}
     for group in dict.fromkeys(declared.group for declared in DECLARED.values()):
         lines += _settings_of(group, settings, default.settings, everything, width)
     return "\n".join(lines) + "\n"
@@ -49,7 +49,7 @@ def _settings_of(
     return ["", f"{group.title}:".capitalize(), *lines] if lines else []
 
 
-def _entries(kind: type) -> Iterator[tuple[str, Any, str, bool]]:
+def entries(kind: type) -> Iterator[tuple[str, Any, str, bool]]:
     """Yield name, type, words and whether many need it for each flag of a dataclass, in their order."""
     docs = {}
     (tree,) = ast.parse(inspect.cleandoc("\n" + inspect.getsource(kind))).body
