@@ -68,3 +68,24 @@ def test_the_readme_example_runs(tmp_path):
 def test_tests_that_are_named_exist(page):
     for name in re.findall(r"`(tests/[\w/]+\.py)`", page.read_text()):
         assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("page", ["migrating.md", "tuning.md"])
+def test_flags_that_a_page_names_exist(page):
+    from rucksac.cli import COMMANDS
+    from rucksac.commands.parsing import flags_of
+
+    known = {name for command in COMMANDS.values() for name, _ in flags_of(command)}
+    text = (ROOT / "docs" / page).read_text()
+    if page == "migrating.md":
+        text = re.sub(r"^\| (`.*?`) \|", "|", text, flags=re.MULTILINE)  # the other library's
+    named = set(re.findall(r"(?<=[ `])--[a-z][a-z-]+", text))
+    assert len(named) >= 6
+    assert named <= known, named - known
+
+
+def test_the_page_on_tuning_shows_the_space_that_is_used():
+    from rucksac.tuning.space import DEFAULT
+
+    lines = [line for line in DEFAULT.read_text().splitlines() if not line.startswith("#")]
+    assert "\n".join(lines) in fenced(ROOT / "docs/tuning.md", "toml")[-1]

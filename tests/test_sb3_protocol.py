@@ -3,7 +3,7 @@
 import pytest
 
 import rucksac
-from tests.beside_sb3 import told
+from tests.beside_sb3 import ROOT, told
 from tests.runs import SMALL
 
 EVALUATED = """
@@ -32,3 +32,17 @@ def test_its_evaluate_policy_measures_what_evaluate_does(tmp_path, env):
     for (total, length), episode in zip(found, sorted(ours.episodes, key=lambda each: each.total_return), strict=True):
         assert total == pytest.approx(episode.total_return, rel=1e-5)
         assert length == episode.length
+
+
+ARGUMENTS = """
+import inspect, json
+from stable_baselines3 import SAC
+print(json.dumps(list(inspect.signature(SAC).parameters)))
+"""
+
+
+@pytest.mark.sb3
+def test_the_page_on_migrating_has_every_argument():
+    page = (ROOT / "docs/migrating.md").read_text()
+    lacking = [name for name in told(ARGUMENTS) if not name.startswith("_") and f"`{name}`" not in page]
+    assert lacking == []

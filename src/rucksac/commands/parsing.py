@@ -215,7 +215,7 @@ def _first_sentence(complaint: str) -> str:
 
 def _unfit(command: type[Command], name: str, words: list[str]) -> str:
     """Say what was given for a flag that cannot be read, and what is allowed."""
-    allowed = ALLOWED.get(name) or ("a whole number" if dict(_flags(command)).get(name) is int else None)
+    allowed = ALLOWED.get(name) or ("a whole number" if dict(flags_of(command)).get(name) is int else None)
     given = _words_after(name, words)
     if given and allowed:
         return f"{name} is {given!r}, but must be {allowed}"
@@ -232,19 +232,19 @@ def _words_after(name: str, words: list[str]) -> str:
 def _unknown(command: type[Command], word: str) -> str:
     if not word.startswith("-"):
         return f"{word!r} is one word too many"
-    name, flags = word.partition("=")[0].replace("_", "-"), dict(_flags(command))
+    name, flags = word.partition("=")[0].replace("_", "-"), dict(flags_of(command))
     if name.replace("--no-", "--") in ALLOWED and command.no_settings:
         return f"{command.no_settings} {word}"
     near = [ELSEWHERE[name]] if ELSEWHERE.get(name) in flags else difflib.get_close_matches(name, flags, n=1)
     return f"there is no flag {word}" + (f"; did you mean {near[0]}?" if near else "")
 
 
-def _flags(kind: type) -> Iterator[tuple[str, Any]]:
+def flags_of(kind: type) -> Iterator[tuple[str, Any]]:
     """Yield the flags of a dataclass, and of those inside it, with their types."""
     for name, annotated in typing.get_type_hints(kind, include_extras=True).items():
         inner, *notes = typing.get_args(annotated) if typing.get_origin(annotated) is Annotated else (annotated,)
         if dataclasses.is_dataclass(inner):
-            yield from _flags(cast(type, inner))
+            yield from flags_of(cast(type, inner))
         elif typing.get_origin(inner) is not ClassVar and not {tyro.conf.Positional, tyro.conf.Suppress} & set(notes):
             yield flag(next((note.name for note in notes if getattr(note, "name", None)), name)), inner
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rucksac.algorithm.recipes import DEFAULT, recipe
-from rucksac.config import Config, flag
+from rucksac.config import Config
 from rucksac.errors import UsageError
 from rucksac.settings_text import to_flags
 from rucksac.stats import interquartile_mean, mean_interval
