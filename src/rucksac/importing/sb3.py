@@ -27,6 +27,7 @@ from rucksac.training.agent_file import LARGEST_TENSORS, load_tensors
 from rucksac.training.folder import path_of
 
 POLICIES = "stable_baselines3.sac.policies"
+BOX = "<class 'gymnasium.spaces.box.Box'>"
 ACTIVATION = re.compile(r"<class 'torch\.nn\.modules\.activation\.(\w+)'>")
 ACTIVATIONS = {"ReLU": "relu", "Tanh": "tanh", "ELU": "elu", "SiLU": "silu", "GELU": "gelu"}
 NUMBERS = {"learning_rate": "lr", "gamma": "gamma", "tau": "tau", "batch_size": "batch_size"}
@@ -113,8 +114,10 @@ def _settings(data: dict[str, Any], networks: dict[str, Tensor]) -> dict[str, An
     activation = ACTIVATION.fullmatch(given)
     if not activation or activation[1] not in ACTIVATIONS:
         raise ValueError(f"its activation is {given}, which is none of {', '.join(ACTIVATIONS)}")
-    shape = data["observation_space"]["_shape"]
-    if data["observation_space"]["dtype"] == "uint8" and len(json.loads(str(shape))) == 3:
+    seen = data["observation_space"]
+    if seen[":type:"] != BOX:
+        raise ValueError(f"its observations are of {seen[':type:']}")
+    if seen["dtype"] == "uint8" and len(json.loads(str(seen["_shape"]))) == 3:
         raise ValueError("its observations are images")
     hidden = tuple(len(networks[name]) for name in networks if HIDDEN.fullmatch(name))
     critics = [found for found in map(CRITIC.fullmatch, networks) if found]

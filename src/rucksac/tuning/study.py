@@ -8,7 +8,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import optuna
@@ -99,7 +99,11 @@ class Search:
         """Write down what is searched for, or check that it is what was searched for here before."""
         file, wanted = self.folder / "question.json", self.question.to_json()
         if file.exists():
-            before = json.loads(file.read_text())
+            try:
+                before = json.loads(file.read_text())
+                before["settings"] = Config.from_json(before["settings"]).to_json()
+            except (OSError, ValueError, LookupError, TypeError, UsageError) as error:
+                raise UsageError(f"{file} cannot be read ({error}); give another --run") from error
             for name, value in wanted.items():
                 if before.get(name) != value:
                     changed = _changed(before.get(name), value)
@@ -246,7 +250,7 @@ class Search:
         trials = study.get_trials(deepcopy=False)
         states = {state.name.lower(): sum(each.state == state for each in trials) for state in TrialState}
         done = [each for each in trials if each.state == TrialState.COMPLETE]
-        best = max(done, key=lambda each: each.value or 0.0, default=None)
+        best = max(done, key=lambda each: cast(float, each.value), default=None)
         return {"run": str(self.folder), "trials": states, "best": best and self._described(best)}
 
     def _described(self, trial: FrozenTrial) -> dict[str, Any]:
