@@ -147,6 +147,8 @@ class Config:
     """Environment steps until that end; --steps if not given."""
     gamma: Annotated[float, LEARNING, COMMON, BELOW_ONE] = 0.99
     """Discount of the return per environment step."""
+    n_step: Annotated[int, LEARNING, whole(1, 1_000)] = 1
+    """Transitions in a row whose rewards the critics' target sums before the value of the state after them."""
     tau: Annotated[float, LEARNING, WEIGHT] = 0.005
     """Weight of the online networks in each update of their targets; 1 copies them."""
     utd: Annotated[float, LEARNING, COMMON, between(1e-6, 1e3)] = 1.0

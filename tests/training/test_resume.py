@@ -46,6 +46,7 @@ def plan(env="Pendulum-v1", **settings):
         {"envs": 2, "utd": 2.0, "target_every": 3, "buffer_size": 60},
         {"precision": "bf16", "hidden": (16, 16), "alpha": 0.2},
         {"compile": "auto"},
+        {"n_step": 4, "envs": 2, "buffer_size": 70},
         {"envs": 3, "workers": 2, "normalise_observations": True, "normalise_rewards": True},
     ],
 )

@@ -18,7 +18,14 @@ class Pick(Protocol):
 
 
 Read = Callable[[Replay, np.ndarray, np.ndarray | None], np.ndarray]
-"""Returns something for each of these rows (B,), in the array given last if there is one; changes nothing else."""
+"""Returns something for each of these rows (..., B), in the array given last if there is one; changes nothing else."""
 
 Fold = Mapping[str, Read]
 """How to read each field of a `Batch`."""
+
+Transform = Callable[[Replay, np.ndarray, Fold], Fold]
+"""Returns how to read the batch that begins at these rows (B,), given how it would be read otherwise.
+
+What it looks up or draws for these rows is in the reads that it returns. These take rows (..., B), the last dimension
+being that of the batch.
+"""

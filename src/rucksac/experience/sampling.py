@@ -4,11 +4,13 @@ A fold says how each field of a `Batch` is read, and reads are made of reads: `a
 observation. They have no state, so that a fold may be taken apart and combined anew.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
 from rucksac.algorithm.update import Batch
-from rucksac.experience.kinds import Fold, Pick, Read
+from rucksac.experience.kinds import Fold, Pick, Read, Transform
 from rucksac.experience.replay import TERMINATED, TRANSITION, Replay
 
 
@@ -62,17 +64,22 @@ def one_step(gamma: float) -> Fold:
 
 
 class Sampler:
-    """Makes batches of a pick and a fold. The returned batch is overwritten by the next one."""
+    """Makes batches of a pick and a fold, which `transforms` change in turn. A batch is overwritten by the next one."""
 
-    def __init__(self, replay: Replay, pick: Pick, fold: Fold, batch_size: int) -> None:
+    def __init__(
+        self, replay: Replay, pick: Pick, fold: Fold, batch_size: int, transforms: Sequence[Transform] = ()
+    ) -> None:
         self.replay, self.pick, self.fold, self.batch_size = replay, pick, fold, batch_size
+        self.transforms = transforms
         anywhere = np.zeros(batch_size, np.int64)
         self._arrays = {name: read(replay, anywhere, None) for name, read in fold.items()}
         self.batch = Batch(**{name: torch.from_numpy(array) for name, array in self._arrays.items()})
 
     def sample(self) -> Batch:
         """Return one batch; raise `ValueError` when nothing is stored."""
-        rows = self.pick.rows(self.batch_size)
-        for name, read in self.fold.items():
+        rows, fold = self.pick.rows(self.batch_size), self.fold
+        for transform in self.transforms:
+            fold = transform(self.replay, rows, fold)
+        for name, read in fold.items():
             read(self.replay, rows, self._arrays[name])
         return self.batch

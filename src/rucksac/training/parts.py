@@ -8,6 +8,8 @@ from rucksac.environments.collector import Collector
 from rucksac.environments.env_group import EnvGroup
 from rucksac.environments.spaces import Spaces
 from rucksac.experience.columns import Column
+from rucksac.experience.kinds import Transform
+from rucksac.experience.looking_ahead import look_ahead
 from rucksac.experience.replay import Replay
 from rucksac.experience.sampling import Sampler, UniformPick, one_step
 from rucksac.learner import Learner
@@ -52,11 +54,14 @@ def prepare(agent: Agent, envs: EnvGroup, progress: Progress) -> Training:
     config = agent.config
     replay = Replay(config.buffer_size, len(envs), columns_of(agent.spaces))
     pick = UniformPick(replay, generator(config.seed, Stream.SAMPLING))
+    transforms: list[Transform] = []
+    if config.n_step > 1:
+        transforms.append(look_ahead(config.n_step))
     return Training(
         agent=agent,
         learner=Learner(agent),
         collector=Collector(envs, config.seed),
         replay=replay,
-        sampler=Sampler(replay, pick, one_step(config.gamma), config.batch_size),
+        sampler=Sampler(replay, pick, one_step(config.gamma), config.batch_size, transforms),
         progress=progress,
     )
