@@ -29,6 +29,9 @@ CASES = {
     "halfcheetah": "HalfCheetah-v5 --hidden 32",
     "halfcheetah, 2 environments, overwritten memory": "HalfCheetah-v5 --hidden 32 --envs 2 --buffer-size 300",
     "halfcheetah, two layers of 256 on two threads": "HalfCheetah-v5 --threads 2 --batch-size 256 --warmup 256",
+    "pendulum, 2 environments, priorities and returns of 3 steps": (
+        "Pendulum-v1 --hidden 32 32 --envs 2 --priorities 0.6 --n-step 3 --buffer-size 500"
+    ),
     "cartpole, 4 environments in 2 workers, normalised": (
         "CartPole-v1 --hidden 32 --envs 4 --workers 2 --normalise-observations --normalise-rewards"
     ),

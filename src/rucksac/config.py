@@ -53,6 +53,7 @@ ALL_QUANTILES = Idle(
     "quantiles of all critics make the target together",
     "--returns expected",
 )
+UNIFORM = Idle(lambda config: not config.priorities, "transitions are drawn uniformly", "--priorities 0.6")
 LONGEST_WARMUP = 10_000  # unless one is given
 
 
@@ -132,6 +133,10 @@ class Config:
     """Rows of replay memory; an episode of n steps takes n + 1 rows."""
     batch_size: Annotated[int, REPLAY, COMMON, whole(1, 10**7)] = 256
     """Transitions per gradient step."""
+    priorities: Annotated[float, REPLAY, between(0.0, 1.0)] = 0.0
+    """Draw transitions in proportion to their TD errors to this power (prioritised replay); 0 draws uniformly."""
+    priority_beta: Annotated[float, REPLAY, between(0.0, 1.0), UNIFORM] = 0.4
+    """How much of what priorities change in the critics' loss is taken back by weights: 0 nothing, 1 all."""
 
     lr: Annotated[float, LEARNING, COMMON, between(1e-12, 1.0)] = 1e-3
     """Adam's learning rate for critics, temperature, and policy."""

@@ -35,6 +35,7 @@ class Learner:
         self.agent, config = agent, agent.config
         self.noise = generator(config.seed, Stream.UPDATE)
         self._leaves, self._tree = pytree.tree_flatten(agent.state)
+        self._batch_fields = len(Batch._fields) if config.priorities else len(Batch._fields) - 1
         self._laws = agent.algorithm.draws(config.batch_size, agent.spaces.action_size)
         self._draws: dict[str, Any] = {
             name: np.zeros(draw.shape, np.float32) if draw.law == "normal" else np.arange(draw.out_of)[: draw.shape[0]]
@@ -66,13 +67,13 @@ class Learner:
 
     def arguments(self, batch: Batch) -> list[Tensor]:
         """Return what `step_in_place` takes."""
-        return [*self._leaves, *batch, *self._inputs]
+        return [*self._leaves, *(each for each in batch if each is not None), *self._inputs]
 
     def step_in_place(self, *tensors: Tensor, improve: bool = True) -> Sequence[Tensor]:
         """Put the new state of `SAC.step` into the memory of the old one; return metrics (M,) and TD errors (B,)."""
         given = iter(tensors)
         state = pytree.tree_unflatten([*islice(given, len(self._leaves))], self._tree)
-        batch, draws = Batch(*islice(given, len(Batch._fields))), dict(zip(self._draws, given, strict=False))
+        batch, draws = Batch(*islice(given, self._batch_fields)), dict(zip(self._draws, given, strict=False))
         scalars = {network: dict(zip(names, given, strict=False)) for network, names in self._scalar_names.items()}
         algorithm = self.agent.algorithm
         new, (metrics, td_error) = algorithm.step(state, batch, draws, scalars, improve)

@@ -27,7 +27,7 @@ class Quantiles:
         pooled = answers[:, :, 0].transpose(0, 1).flatten(1).sort(-1).values[:, : -self.dropped]
         return reward[:, None] + discount[:, None] * (pooled - alpha * candidates.log_prob)
 
-    def loss(self, answers, target):
+    def loss(self, answers, target, weight=None):
         error = target[:, None, :] - answers[..., None]  # (N, B, M, targets)
         at = (torch.arange(QUANTILES) + 0.5) / QUANTILES
         huber = torch.where(error.abs() < 1, 0.5 * error.square(), error.abs() - 0.5)
@@ -118,6 +118,6 @@ def test_td_errors_are_those_of_each_transition():
     _, report = agent.algorithm.step(agent.state, rows, given, scalars())
     for index in range(len(rows.reward)):
         one = {name: each[index : index + 1] for name, each in given.items() if name != "subset"}
-        single = type(rows)(*(each[index : index + 1] for each in rows))
+        single = type(rows)(*(each[index : index + 1] for each in rows[:5]))
         _, alone = agent.algorithm.step(agent.state, single, one, scalars())
         torch.testing.assert_close(alone.td_error[0], report.td_error[index])

@@ -112,6 +112,22 @@ def test_columns_get_length_1():
     assert weight.tolist() == [[pytest.approx([0.6, 0.0, 1.0]), pytest.approx([0.8, 0.0, 0.0])]]
 
 
+def test_weights_say_how_often_each_transition_counts():
+    q, target = torch.randn(2, 3, generator=torch.Generator().manual_seed(1)), torch.tensor([2.0, 1.0, 0.0])
+    quantiles, targets = torch.randn(2, 3, 5), torch.randn(3, 4)
+    twice_the_last = torch.tensor([0, 1, 2, 2])
+    shares = torch.randn(3, 5).softmax(-1)
+    cases = (
+        (eq.critic_loss, q, target),
+        (eq.quantile_loss, quantiles, targets),
+        (eq.categorical_loss, quantiles.log_softmax(-1), shares),
+    )
+    for loss, answers, learned in cases:
+        weighed = loss(answers, learned, torch.tensor([1.0, 1.0, 2.0])) * 3 / 4
+        assert weighed.item() == pytest.approx(loss(answers[:, twice_the_last], learned[twice_the_last]).item())
+        assert loss(answers, learned, torch.ones(3)).item() == pytest.approx(loss(answers, learned).item())
+
+
 def test_policy_loss_by_hand():
     loss = eq.policy_loss(
         torch.tensor([[2.0], [4.0]]), torch.tensor([[1.0], [-1.0]]), torch.ones(2, 1), torch.tensor(0.5)
@@ -149,3 +165,7 @@ def test_wrong_ranks_are_refused(batch):
         eq.soft_value(flat, column, column, torch.tensor(1.0))
     with pytest.raises(ValueError, match="alpha must have 0"):
         eq.policy_loss(column, column, column, torch.ones(1))
+    with pytest.raises(ValueError, match="weight must have 1"):
+        eq.critic_loss(torch.zeros(2, batch), flat, column)
+    with pytest.raises(ValueError, match="weight must have 1"):
+        eq.quantile_loss(torch.zeros(2, batch, 3), torch.zeros(batch, 3), column)

@@ -139,7 +139,7 @@ def test_a_fold_of_two_steps_is_what_the_episodes_say(envs, steps):
     stored = play(replay, steps, seed=steps)
     sampler = Sampler(replay, UniformPick(replay, np.random.default_rng(1)), two_steps(GAMMA), 400)
     kinds = set()
-    for obs, _, reward, discount, next_obs in zip(*sampler.sample(), strict=True):
+    for obs, _, reward, discount, next_obs in zip(*sampler.sample()[:5], strict=True):
         clock = int(obs[0])
         first, second = stored[clock], stored.get(clock + 1)
         ended = first["terminated"] or first["truncated"]

@@ -30,7 +30,7 @@ def drawn(replay, rounds=30):
     """Return the set of transitions seen in many batches, as (obs, action, reward, discount, next_obs)."""
     sampler, seen = sampler_of(replay), set()
     for _ in range(rounds):
-        obs, action, reward, discount, next_obs = sampler.sample()
+        obs, action, reward, discount, next_obs, _ = sampler.sample()
         seen |= {
             (o.item(), a.item(), r.item(), round(d.item(), 4), n.item())
             for o, a, r, d, n in zip(obs, action, reward, discount, next_obs, strict=True)

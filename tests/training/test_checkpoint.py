@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -120,6 +121,22 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(run):
     assert "000003-step-60 is damaged" in notes[0]
     assert newest(run).name == "000002-step-40"
     assert info(run)["whole"]
+
+
+def test_a_checkpoint_with_other_priorities_than_it_says_is_damaged(tmp_path):
+    plan = Plan("Pendulum-v1", config(steps=STEPS, checkpoint_every=20, keep=2, priorities=0.6), "sac")
+    train_run(plan, tmp_path / "run", None)
+    file = newest(tmp_path / "run") / "arrays.safetensors"
+    saved = safetensors.numpy.load_file(file)
+    assert saved["sampler.priorities"].shape == (1, STEPS + 1)
+    for array in (saved["sampler.priorities"][:, 1:].copy(), np.full((1, STEPS + 1), np.nan)):
+        digest = files.write(file, safetensors.numpy.save({"sampler.priorities": array}))
+        rewrite(newest(tmp_path / "run") / "run.json", arrays=digest)
+        with pytest.raises(ValueError, match="sampler.priorities has another shape or type, or is not finite"):
+            Checkpoints(tmp_path / "run", 2).read(fresh_training(tmp_path / "run"), newest(tmp_path / "run"))
+    file.write_bytes(b"")
+    assert [each["problem"] is None for each in info(tmp_path / "run")["checkpoints"]] == [True, False, True]
+    assert "000003-step-60 is damaged" in restore(tmp_path / "run")[1][0]
 
 
 def test_without_a_whole_checkpoint_nothing_is_resumed(run):

@@ -47,6 +47,7 @@ def plan(env="Pendulum-v1", **settings):
         {"precision": "bf16", "hidden": (16, 16), "alpha": 0.2},
         {"compile": "auto"},
         {"n_step": 4, "envs": 2, "buffer_size": 70},
+        {"priorities": 0.6, "n_step": 3, "envs": 2, "buffer_size": 70, "compile": "auto"},
         {"envs": 3, "workers": 2, "normalise_observations": True, "normalise_rewards": True},
     ],
 )

@@ -34,8 +34,8 @@ class ReturnModel(Protocol):
     ) -> Tensor:
         """Return what to learn, (B, ...), from answers (N, B, K, ...) for the candidates in the next states."""
 
-    def loss(self, answers: Tensor, target: Tensor) -> Tensor:
-        """Return the loss, shape (), of answers (N, B, ...) for the actions taken."""
+    def loss(self, answers: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return the loss, shape (), of answers (N, B, ...) for the actions taken; weight (B,) is 1 if not given."""
 
     def report(self, answers: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the TD error of each transition, (B,), and metrics of shape ()."""
@@ -57,9 +57,9 @@ class ExpectedReturn:
         value = equations.soft_value(one(answers), candidates.log_prob, candidates.weight, alpha)
         return equations.td_target(reward, discount, value)
 
-    def loss(self, answers: Tensor, target: Tensor) -> Tensor:
+    def loss(self, answers: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return the squared error, halved, summed over critics."""
-        return equations.critic_loss(answers, target)
+        return equations.critic_loss(answers, target, weight)
 
     def report(self, answers: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean absolute error over critics, and mean answers and targets."""

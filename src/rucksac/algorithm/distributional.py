@@ -34,9 +34,9 @@ class Quantiles:
         kept = pooled[:, : critics * (quantiles - self.dropped)]
         return equations.quantile_target(reward, discount, kept, alpha * candidates.log_prob)
 
-    def loss(self, answers: Tensor, target: Tensor) -> Tensor:
+    def loss(self, answers: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return the quantile Huber loss, summed over critics (Eq. 13)."""
-        return equations.quantile_loss(answers, target)
+        return equations.quantile_loss(answers, target, weight)
 
     def report(self, answers: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean absolute error over critics, mean answers and targets, and the quantiles' deviation."""
@@ -71,9 +71,9 @@ class Categories:
         probabilities = answers.gather(0, lowest).squeeze(0).softmax(-1)
         return equations.categorical_target(reward, discount, support, probabilities, alpha * candidates.log_prob)
 
-    def loss(self, answers: Tensor, target: Tensor) -> Tensor:
+    def loss(self, answers: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return the cross-entropy, summed over critics."""
-        return equations.categorical_loss(answers.log_softmax(-1), target)
+        return equations.categorical_loss(answers.log_softmax(-1), target, weight)
 
     def report(self, answers: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean absolute error over critics and metrics.

@@ -60,9 +60,12 @@ def td_target(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:
     return reward + discount * next_value
 
 
-def critic_loss(q: Tensor, target: Tensor) -> Tensor:
-    """Return J_Q = sum over critics of E[(Q(s, a) - y)^2 / 2] ([1] Eq. 7, [2] Eq. 5); q (N, B), target (B,)."""
+def critic_loss(q: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return J_Q = sum over critics of E[(Q(s, a) - y)^2 / 2] ([1] Eq. 7, [2] Eq. 5); q (N, B), target, weight (B,)."""
     _ranks(q=(q, 2), target=(target, 1))
+    if weight is not None:
+        _ranks(weight=(weight, 1))
+        return 0.5 * (weight * (q - target).square()).mean(-1).sum()
     return 0.5 * (q - target).square().mean(-1).sum()
 
 
@@ -75,10 +78,11 @@ def quantile_target(reward: Tensor, discount: Tensor, quantiles: Tensor, entropy
     return reward.unsqueeze(-1) + discount.unsqueeze(-1) * (quantiles - entropy_cost)
 
 
-def quantile_loss(quantiles: Tensor, target: Tensor) -> Tensor:
+def quantile_loss(quantiles: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     """Return the quantile Huber loss of N critics, () (arXiv 2005.04269, Eq. 13): quantiles (N, B, M), target (B, L).
 
-    Each critic's loss is the mean over the batch and all pairs of quantile and target; the sum is over critics.
+    Each critic's loss is the mean over the batch and all pairs of quantile and target; the sum is over critics. Each
+    transition counts `weight` times, (B,), if that is given.
     """
     _ranks(quantiles=(quantiles, 3), target=(target, 2))
     count = quantiles.shape[-1]
@@ -86,8 +90,11 @@ def quantile_loss(quantiles: Tensor, target: Tensor) -> Tensor:
     error = target.unsqueeze(-2) - quantiles.unsqueeze(-1)
     size = error.abs()
     huber = torch.where(size > 1.0, size - 0.5, 0.5 * error.square())
-    weight = (share.unsqueeze(-1) - (error < 0.0).to(error.dtype)).abs()
-    return (weight * huber).mean((1, 2, 3)).sum()
+    slope = (share.unsqueeze(-1) - (error < 0.0).to(error.dtype)).abs()
+    if weight is not None:
+        _ranks(weight=(weight, 1))
+        huber = weight.view(-1, 1, 1) * huber
+    return (slope * huber).mean((1, 2, 3)).sum()
 
 
 def categorical_target(
@@ -105,12 +112,15 @@ def categorical_target(
     return (probabilities.unsqueeze(-1) * (1.0 - distance).clamp(min=0.0)).sum(1)
 
 
-def categorical_loss(log_probabilities: Tensor, target: Tensor) -> Tensor:
+def categorical_loss(log_probabilities: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     """Return the cross-entropy of N critics, (): log-probabilities (N, B, M), target (B, M) (arXiv 1707.06887).
 
-    Each critic's loss is the mean over the batch; the sum is over critics.
+    Each critic's loss is the mean over the batch; the sum is over critics. Each transition counts `weight` times, (B,),
+    if that is given.
     """
     _ranks(log_probabilities=(log_probabilities, 3), target=(target, 2))
+    if weight is not None:
+        log_probabilities = weight.unsqueeze(-1) * log_probabilities
     return -(target * log_probabilities).sum(-1).mean(-1).sum()
 
 

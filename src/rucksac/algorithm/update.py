@@ -26,13 +26,14 @@ Metrics = dict[str, Tensor]
 
 
 class Batch(NamedTuple):
-    """B transitions; obs (B, O), action (B, A) in [-1, 1], reward and discount (B,)."""
+    """B transitions; obs (B, O), action (B, A) in [-1, 1], reward, discount and weight (B,)."""
 
     obs: Tensor
     action: Tensor
     reward: Tensor
     discount: Tensor  # gamma^n where the return goes on, 0 after a termination
     next_obs: Tensor
+    weight: Tensor | None = None  # how much each counts in the critics' loss, where they do not all count alike
 
 
 class Draw(NamedTuple):
@@ -237,7 +238,7 @@ class SAC:
 
         def loss(weights: Weights) -> tuple[Tensor, tuple[Tensor, Metrics]]:
             answers, target = answers_and_target(weights)
-            return returns.loss(answers, target), returns.report(answers, target)
+            return returns.loss(answers, target, batch.weight), returns.report(answers, target)
 
         state, critic_loss, (td_error, metrics) = self._descend("critic", state, loss, scalars)
         return state, td_error, {"critic_loss": critic_loss, **metrics}

@@ -16,6 +16,9 @@ class Pick(Protocol):
     def rows(self, count: int) -> np.ndarray:
         """Return rows (count,) that hold transitions; raise `ValueError` when nothing is stored."""
 
+    def learned(self, td_error: np.ndarray) -> None:
+        """Take in the TD errors of the rows chosen last, (count,), from before they were learned from."""
+
 
 Read = Callable[[Replay, np.ndarray, np.ndarray | None], np.ndarray]
 """Returns something for each of these rows (..., B), in the array given last if there is one; changes nothing else."""

@@ -63,6 +63,12 @@ class Replay:
             self.in_episode[env_index] = False
             self.written[env_index] += 1
 
+    def rows_since(self, env_index: int, since: int) -> np.ndarray:
+        """Return the rows that the environment wrote from its row `since` on, as far as they are kept, oldest first."""
+        end = self.written[env_index] + self.in_episode[env_index]
+        first = max(since, end - self.rows_per_env)
+        return env_index * self.rows_per_env + np.arange(first, end) % self.rows_per_env
+
     def following(self, rows: np.ndarray) -> np.ndarray:
         """Return the row after each row, within its environment's share."""
         after = rows + 1

@@ -31,6 +31,9 @@ class UniformPick:
             rows[missing] = self._draw(missing.size)
         return rows
 
+    def learned(self, td_error: np.ndarray) -> None:
+        """See `Pick`; all stay alike."""
+
     def _draw(self, count: int) -> np.ndarray:
         replay = self.replay
         drawn = self.generator.integers(0, replay.used * replay.envs, count)

@@ -17,10 +17,11 @@ from rucksac.training import replay_files, snapshot
 from rucksac.training.agent_file import restore_agent
 from rucksac.training.checkpoint_layout import (
     ACTIONS,
+    ARRAYS,
     BEST,
     CHECKPOINT,
     KIND,
-    LARGEST_ACTIONS,
+    LARGEST_ARRAYS,
     UNREADABLE,
     VERSION,
     checkpoints_in,
@@ -75,6 +76,8 @@ class Checkpoints:
             "logs": {name: log._asdict() for name, log in logs.items()},
             "actions": files.write(building / ACTIONS, safetensors.numpy.save(actions)),
         }
+        if arrays := snapshot.arrays(training):
+            content["arrays"] = files.write(building / ARRAYS, safetensors.numpy.save(arrays))
         files.write_manifest(building / "run.json", content)
         files.make_durable(building)
         building.rename(folder / name)
@@ -143,7 +146,9 @@ class Checkpoints:
         replay_files.read(self.run / "replay", live, training.replay)
         snapshot.restore(training, content["state"])
         segments.check(training.replay)
-        _put_actions(training, safetensors.numpy.load(files.read(folder, ACTIONS, content["actions"], LARGEST_ACTIONS)))
+        _put_actions(training, _arrays(folder, ACTIONS, content["actions"]))
+        if snapshot.arrays(training):
+            snapshot.put_arrays(training, _arrays(folder, ARRAYS, content["arrays"]))
         self._next = int(folder.name.split("-")[0]) + 1
         self._segments = live
         self._since = [max(0, written - 1) for written in training.replay.written]  # closing an episode touches it
@@ -175,6 +180,10 @@ def _reenact_all(training: Training) -> tuple[list[int], list[int]]:
         if not reenact(collector, env_index, episode["obs"], episode["reward"]):
             lost.append(env_index)
     return over, lost
+
+
+def _arrays(folder: Path, name: str, sha256: str) -> dict[str, np.ndarray]:
+    return safetensors.numpy.load(files.read(folder, name, sha256, LARGEST_ARRAYS))
 
 
 def _put_actions(training: Training, actions: dict[str, np.ndarray]) -> None:

@@ -2,6 +2,7 @@
 
     checkpoints/000003-step-15000/   agent.json, agent.safetensors: the agent alone
                                      actions.safetensors: those of the episodes under way
+                                     arrays.safetensors: state too large for run.json, if there is any
                                      run.json: every other piece of state, and which segments belong to it
     checkpoints/best-step-10000/     the agent with the best evaluation so far
     replay/000003-0.safetensors      segments: the rows of replay memory that were new at that checkpoint
@@ -25,7 +26,8 @@ KIND, VERSION = "rucksac-run", 3
 CHECKPOINT = re.compile(r"(\d{6,})-step-(\d+)")
 BEST = re.compile(r"best-step-(\d+)")
 ACTIONS = "actions.safetensors"
-LARGEST_ACTIONS = 2**32
+ARRAYS = "arrays.safetensors"
+LARGEST_ARRAYS = 2**32
 UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, MemoryError, OSError, RuntimeError, AttributeError,
               safetensors.SafetensorError)  # fmt: skip
 

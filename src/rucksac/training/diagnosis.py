@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import safetensors.torch
+from torch import Tensor
 
 from rucksac.agent import Agent
 from rucksac.algorithm.update import Batch
@@ -18,7 +19,7 @@ PATIENCE = 5_000  # steps of each environment without the end of an episode
 
 def first_not_finite(agent: Agent, batch: Batch) -> str:
     """Return the name of the first tensor that holds NaN or infinity: in the batch, then in what learning changes."""
-    for name, tensor in batch._asdict().items():
+    for name, tensor in _tensors(batch).items():
         if not tensor.isfinite().all():
             return f"{name} in the batch"
     for name, tensor in agent.tensors().items():
@@ -32,13 +33,17 @@ def divergence(agent: Agent, batch: Batch, env_steps: int, folder: Path | None) 
     where = ""
     if folder:
         file = folder / "diverged.safetensors"
-        safetensors.torch.save_file({name: tensor.clone() for name, tensor in batch._asdict().items()}, file)
+        safetensors.torch.save_file({name: tensor.clone() for name, tensor in _tensors(batch).items()}, file)
         where = f" The batch is in {file}."
     return (
         f"not finite at environment step {env_steps}, gradient step {agent.grad_steps}: "
         f"{first_not_finite(agent, batch)}. The last checkpoint, if there was one, is from before.{where} "
         "Smaller rewards or a smaller --lr usually help"
     )
+
+
+def _tensors(batch: Batch) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in batch._asdict().items() if tensor is not None}
 
 
 class Watchdog:

@@ -93,11 +93,12 @@ class Loop:
         while progress.owed - not_due >= 1.0 - 1e-9 and not self.stop.is_set():  # 0.1 owed ten times is one
             batch = self.training.sampler.sample()
             lap("sample")
-            metrics = self.training.learner.update(batch).metrics
+            metrics, td_error = self.training.learner.update(batch)
             progress.add(metrics)
             progress.owed -= 1.0
             if not math.isfinite(sum(metrics.values())):
                 raise TrainingStopped(self.examine(batch))
+            self.training.sampler.pick.learned(td_error)
             lap("update")
 
     def _attend(self) -> bool:

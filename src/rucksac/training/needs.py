@@ -4,6 +4,7 @@ from rucksac.config import Config
 from rucksac.environments.spaces import Spaces
 from rucksac.errors import UsageError
 from rucksac.experience.columns import bytes_for
+from rucksac.experience.priorities import SumTree
 from rucksac.resources import available_memory, available_threads
 from rucksac.training.parts import columns_of
 
@@ -23,7 +24,8 @@ def runs_at_once(threads: int) -> int:
 
 def replay_bytes(config: Config, spaces: Spaces) -> int:
     """Return the size of a run's replay memory when it is full."""
-    return bytes_for(config.buffer_size, columns_of(spaces))
+    rows = bytes_for(config.buffer_size, columns_of(spaces))
+    return rows + (SumTree.bytes_for(config.buffer_size) if config.priorities else 0)
 
 
 def require_memory(config: Config, spaces: Spaces) -> None:

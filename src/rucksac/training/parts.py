@@ -8,8 +8,9 @@ from rucksac.environments.collector import Collector
 from rucksac.environments.env_group import EnvGroup
 from rucksac.environments.spaces import Spaces
 from rucksac.experience.columns import Column
-from rucksac.experience.kinds import Transform
+from rucksac.experience.kinds import Pick, Transform
 from rucksac.experience.looking_ahead import look_ahead
+from rucksac.experience.priorities import PrioritisedPick
 from rucksac.experience.replay import Replay
 from rucksac.experience.sampling import Sampler, UniformPick, one_step
 from rucksac.learner import Learner
@@ -53,7 +54,11 @@ def prepare(agent: Agent, envs: EnvGroup, progress: Progress) -> Training:
     """Return all parts of a run before its first step; no episode has begun."""
     config = agent.config
     replay = Replay(config.buffer_size, len(envs), columns_of(agent.spaces))
-    pick = UniformPick(replay, generator(config.seed, Stream.SAMPLING))
+    fold, random = one_step(config.gamma), generator(config.seed, Stream.SAMPLING)
+    pick: Pick = UniformPick(replay, random)
+    if config.priorities:
+        pick = prioritised = PrioritisedPick(replay, random, config.priorities, config.priority_beta)
+        fold = {**fold, "weight": prioritised.weight}
     transforms: list[Transform] = []
     if config.n_step > 1:
         transforms.append(look_ahead(config.n_step))
@@ -62,6 +67,6 @@ def prepare(agent: Agent, envs: EnvGroup, progress: Progress) -> Training:
         learner=Learner(agent),
         collector=Collector(envs, config.seed),
         replay=replay,
-        sampler=Sampler(replay, pick, one_step(config.gamma), config.batch_size, transforms),
+        sampler=Sampler(replay, pick, fold, config.batch_size, transforms),
         progress=progress,
     )

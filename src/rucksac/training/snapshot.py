@@ -31,6 +31,26 @@ def restore_part(name: str, part: Any, values: Any) -> None:
         setattr(part, attribute, _decode(getattr(part, attribute), values[attribute]))
 
 
+def arrays(training: Training) -> dict[str, np.ndarray]:
+    """Return the state that is too large for JSON: what parts name in `ARRAYS`, by part and name."""
+    return {
+        f"{name}.{attribute}": getattr(part, attribute)
+        for name, part in training.parts().items()
+        for attribute in getattr(part, "ARRAYS", ())
+    }
+
+
+def put_arrays(training: Training, values: dict[str, np.ndarray]) -> None:
+    """Put back what `arrays` returned, after all else; raise `ValueError` when it does not fit this training."""
+    expected, parts = arrays(training), training.parts()
+    _same_names("arrays", expected, values)
+    for name, array in values.items():
+        if array.shape != expected[name].shape or array.dtype != expected[name].dtype or not np.isfinite(array).all():
+            raise ValueError(f"{name} has another shape or type, or is not finite")
+        part, attribute = name.split(".")
+        setattr(parts[part], attribute, array)
+
+
 def _encode_part(part: Any) -> Any:
     if isinstance(part, np.random.Generator):
         return _encode(part)

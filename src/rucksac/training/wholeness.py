@@ -10,9 +10,10 @@ from rucksac.training import replay_files
 from rucksac.training.agent_file import check_agent, check_settings
 from rucksac.training.checkpoint_layout import (
     ACTIONS,
+    ARRAYS,
     BEST,
     CHECKPOINT,
-    LARGEST_ACTIONS,
+    LARGEST_ARRAYS,
     UNREADABLE,
     checkpoints_in,
     content_of,
@@ -82,6 +83,8 @@ def require_whole(run: Path, folder: Path, best: bool) -> None:
     check_agent(folder)
     if not best:
         content = content_of(run, folder)
-        files.read(folder, ACTIONS, content["actions"], LARGEST_ACTIONS)
+        files.read(folder, ACTIONS, content["actions"], LARGEST_ARRAYS)
+        if "arrays" in content:
+            files.read(folder, ARRAYS, content["arrays"], LARGEST_ARRAYS)
         for each in segments_of(content):
             replay_files.content(run / "replay", each)
