@@ -92,12 +92,18 @@ WITHOUT_USE = [
     ("lr_end", {}, "--lr-schedule linear"),
     ("lr_steps", {}, "--lr-schedule linear"),
     ("priority_beta", {}, "--priorities 0.6"),
+    ("hindsight_strategy", {}, "--hindsight 4"),
 ]
 
 
 @pytest.mark.parametrize(("name", "others", "instead"), WITHOUT_USE)
 def test_a_setting_that_would_do_nothing_is_refused_with_the_way_out(name, others, instead):
-    value = GIVEN.get(name, {"entropy_to_come": "never", "returns": "quantiles"}.get(name, not DEFAULTS[name]))
+    value = GIVEN.get(
+        name,
+        {"entropy_to_come": "never", "hindsight_strategy": "final", "returns": "quantiles"}.get(
+            name, not DEFAULTS[name]
+        ),
+    )
     called = name.replace("_", "-")
     with pytest.raises(
         UsageError, match=f", so --(no-)?{called}.* would do nothing; leave that out, or give {instead}$"

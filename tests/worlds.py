@@ -252,3 +252,46 @@ class Pair(World):
         """The value of the best action in a state."""
         at_best = cls.alpha * squashed_log_density(np.tanh(cls.means[state]), cls.means[state], cls.std)
         return cls.bonus[state] + (0.9 * cls.bonus[1] if state == 0 else 0.0) + (at_best if entropy else 0.0)
+
+
+class Reach(World):
+    """A point in the square that must reach a goal somewhere in it; the reward is -1 until it has."""
+
+    def __init__(self, terminates=False, size=2, near=0.06):
+        self.terminates, self.size, self.near = terminates, size, near
+        goal = Box(-1.0, 1.0, (size,), np.float64)
+        parts = {"achieved_goal": goal, "desired_goal": goal, "observation": Box(-1.0, 1.0, (size,), np.float32)}
+        self.observation_space, self.action_space = Dict(parts), Box(-1.0, 1.0, (size,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        gymnasium.Env.reset(self, seed=seed)
+        self.steps, self.point = 0, np.zeros(self.size)
+        self.goal = self.np_random.uniform(-1.0, 1.0, self.size)
+        return self.seen(), {}
+
+    def seen(self):
+        return {"observation": self.point, "achieved_goal": self.point, "desired_goal": self.goal}
+
+    def step(self, action):
+        self.steps += 1
+        self.point = np.clip(self.point + 0.25 * np.asarray(action), -1.0, 1.0)
+        seen, info = self.seen(), {}
+        terminated = self.terminates and bool(self.compute_terminated(self.point, self.goal, info))
+        return seen, float(self.compute_reward(self.point, self.goal, info)), terminated, self.steps == 15, info
+
+    def compute_reward(self, achieved_goal, desired_goal, info):
+        return -(np.linalg.norm(achieved_goal - desired_goal, axis=-1) > self.near).astype(float)
+
+    def compute_terminated(self, achieved_goal, desired_goal, info):
+        return self.terminates & (np.linalg.norm(achieved_goal - desired_goal, axis=-1) <= self.near)
+
+
+class Steps(Reach):
+    """The same with a choice of directions."""
+
+    def __init__(self):
+        super().__init__()
+        self.action_space = Discrete(4)
+
+    def step(self, action):
+        return super().step(((1, 0), (-1, 0), (0, 1), (0, -1))[action])

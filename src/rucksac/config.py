@@ -53,6 +53,7 @@ ALL_QUANTILES = Idle(
     "quantiles of all critics make the target together",
     "--returns expected",
 )
+OWN_GOALS = Idle(lambda config: not config.hindsight, "goals stay as they are", "--hindsight 4")
 UNIFORM = Idle(lambda config: not config.priorities, "transitions are drawn uniformly", "--priorities 0.6")
 LONGEST_WARMUP = 10_000  # unless one is given
 
@@ -137,6 +138,10 @@ class Config:
     """Draw transitions in proportion to their TD errors to this power (prioritised replay); 0 draws uniformly."""
     priority_beta: Annotated[float, REPLAY, between(0.0, 1.0), UNIFORM] = 0.4
     """How much of what priorities change in the critics' loss is taken back by weights: 0 nothing, 1 all."""
+    hindsight: Annotated[int, REPLAY, whole(0, 1_000)] = 0
+    """Transitions with a goal that was achieved later, for each with its own goal; for environments with goals."""
+    hindsight_strategy: Annotated[Literal["future", "final", "episode"], REPLAY, OWN_GOALS] = "future"
+    """Where in the episode that was: after the transition, in its last state, or anywhere."""
 
     lr: Annotated[float, LEARNING, COMMON, between(1e-12, 1.0)] = 1e-3
     """Adam's learning rate for critics, temperature, and policy."""

@@ -8,6 +8,7 @@ from rucksac.environments.collector import Collector
 from rucksac.environments.env_group import EnvGroup
 from rucksac.environments.spaces import Spaces
 from rucksac.experience.columns import Column
+from rucksac.experience.hindsight import Goals, Hindsight
 from rucksac.experience.kinds import Pick, Transform
 from rucksac.experience.looking_ahead import look_ahead
 from rucksac.experience.priorities import PrioritisedPick
@@ -50,8 +51,8 @@ class Training:
         }
 
 
-def prepare(agent: Agent, envs: EnvGroup, progress: Progress) -> Training:
-    """Return all parts of a run before its first step; no episode has begun."""
+def prepare(agent: Agent, envs: EnvGroup, progress: Progress, goals: Goals | None = None) -> Training:
+    """Return all parts of a run before its first step; no episode has begun. `goals` are for hindsight."""
     config = agent.config
     replay = Replay(config.buffer_size, len(envs), columns_of(agent.spaces))
     fold, random = one_step(config.gamma), generator(config.seed, Stream.SAMPLING)
@@ -60,6 +61,9 @@ def prepare(agent: Agent, envs: EnvGroup, progress: Progress) -> Training:
         pick = prioritised = PrioritisedPick(replay, random, config.priorities, config.priority_beta)
         fold = {**fold, "weight": prioritised.weight}
     transforms: list[Transform] = []
+    if goals:
+        share = config.hindsight / (config.hindsight + 1.0)
+        transforms.append(Hindsight(replay, random, goals, share, config.hindsight_strategy, config.gamma))
     if config.n_step > 1:
         transforms.append(look_ahead(config.n_step))
     return Training(

@@ -14,6 +14,7 @@ from rucksac.building import build, compile_steps
 from rucksac.compilation import computing
 from rucksac.device import chosen
 from rucksac.environments.env_group import EnvGroup
+from rucksac.environments.goals import open_goals
 from rucksac.environments.making import name_of
 from rucksac.environments.opening import open_envs
 from rucksac.errors import UsageError
@@ -101,7 +102,8 @@ class Run:
         cleanup.enter_context(computing(self.threads))
         agent = build(self.config, envs.spaces, self.plan.policy, self.plan.critic, chosen(self.config.device))
         require_memory(self.config, envs.spaces)
-        return prepare(agent, envs, progress), evaluation_envs
+        goals = open_goals(self.plan.env, self.config, envs.spaces, cleanup) if self.config.hindsight else None
+        return prepare(agent, envs, progress, goals), evaluation_envs
 
     def _folder(self, resuming: bool, progress: Progress, cleanup: ExitStack) -> RunFolder | None:
         """Open or make the folder and keep others out; a start that comes to nothing leaves none."""
