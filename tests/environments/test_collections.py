@@ -56,6 +56,18 @@ def test_collections_are_found_and_train(python, tmp_path, name, obs_size, actio
     assert agent["env_steps"] == 160
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["FetchReach-v4", "gymnasium_robotics:PointMaze_UMaze-v3"])
+def test_goals_of_collections_are_for_hindsight(python, tmp_path, name):
+    hindsight = "--time-limit 20 --hindsight 4 --n-step 2 --priorities 0.6".split()
+    done = subprocess.run(
+        [python, "-W", "ignore", "-m", "rucksac", "train", name, *SMALL, *hindsight, "--run", tmp_path / "run"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["grad_steps"] == 121
+
+
 def test_a_collection_that_is_not_installed_is_named():
     done = subprocess.run(
         [sys.executable, "-m", "rucksac", "train", "FetchReach-v4"], capture_output=True, text=True, check=False
