@@ -62,9 +62,8 @@ def td_target(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:
 
 def critic_loss(q: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     """Return J_Q = sum over critics of E[(Q(s, a) - y)^2 / 2] ([1] Eq. 7, [2] Eq. 5); q (N, B), target, weight (B,)."""
-    _ranks(q=(q, 2), target=(target, 1))
+    _ranks(q=(q, 2), target=(target, 1), weight=(weight, 1))
     if weight is not None:
-        _ranks(weight=(weight, 1))
         return 0.5 * (weight * (q - target).square()).mean(-1).sum()
     return 0.5 * (q - target).square().mean(-1).sum()
 
@@ -84,7 +83,7 @@ def quantile_loss(quantiles: Tensor, target: Tensor, weight: Tensor | None = Non
     Each critic's loss is the mean over the batch and all pairs of quantile and target; the sum is over critics. Each
     transition counts `weight` times, (B,), if that is given.
     """
-    _ranks(quantiles=(quantiles, 3), target=(target, 2))
+    _ranks(quantiles=(quantiles, 3), target=(target, 2), weight=(weight, 1))
     count = quantiles.shape[-1]
     share = (torch.arange(count, device=quantiles.device, dtype=quantiles.dtype) + 0.5) / count
     error = target.unsqueeze(-2) - quantiles.unsqueeze(-1)
@@ -92,7 +91,6 @@ def quantile_loss(quantiles: Tensor, target: Tensor, weight: Tensor | None = Non
     huber = torch.where(size > 1.0, size - 0.5, 0.5 * error.square())
     slope = (share.unsqueeze(-1) - (error < 0.0).to(error.dtype)).abs()
     if weight is not None:
-        _ranks(weight=(weight, 1))
         huber = weight.view(-1, 1, 1) * huber
     return (slope * huber).mean((1, 2, 3)).sum()
 
@@ -118,7 +116,7 @@ def categorical_loss(log_probabilities: Tensor, target: Tensor, weight: Tensor |
     Each critic's loss is the mean over the batch; the sum is over critics. Each transition counts `weight` times, (B,),
     if that is given.
     """
-    _ranks(log_probabilities=(log_probabilities, 3), target=(target, 2))
+    _ranks(log_probabilities=(log_probabilities, 3), target=(target, 2), weight=(weight, 1))
     if weight is not None:
         log_probabilities = weight.unsqueeze(-1) * log_probabilities
     return -(target * log_probabilities).sum(-1).mean(-1).sum()
@@ -197,7 +195,7 @@ def unit_columns(weight: Tensor) -> Tensor:
     return weight / weight.square().sum(-2, keepdim=True).sqrt().clamp(min=1e-8)
 
 
-def _ranks(**tensors: tuple[Tensor, int]) -> None:
+def _ranks(**tensors: tuple[Tensor | None, int]) -> None:
     for name, (tensor, rank) in tensors.items():
-        if tensor.dim() != rank:
+        if tensor is not None and tensor.dim() != rank:
             raise ValueError(f"{name} must have {rank} dimensions, not {tensor.dim()}: shape {tuple(tensor.shape)}")
