@@ -164,10 +164,9 @@ def compile_steps(learner: Learner, only_cached: bool = False) -> str | None:
         return "--compile never was given"
     rows, envs = agent.config.batch_size, agent.config.envs
     obs, action = agent.spaces.obs_size, agent.spaces.action_size
-    weight = torch.zeros(rows) if agent.config.priorities else None
-    batch = Batch(*map(torch.zeros, ((rows, obs), (rows, action), (rows,), (rows,), (rows, obs))))._replace(
-        weight=weight
-    )
+    batch = Batch(*map(torch.zeros, ((rows, obs), (rows, action), (rows,), (rows,), (rows, obs))))
+    if agent.config.priorities:
+        batch = batch._replace(weight=torch.zeros(rows))
     some = agent.act_arguments(*(np.zeros((envs, size), np.float32) for size in (obs, action)))
     try:
         agent.act_function = _native(agent.act_in_order, some, agent.device, only_cached)

@@ -52,8 +52,9 @@ def time_steps(config: Config, spaces: Spaces) -> StepCost:
         obs_rows, next_obs = (random.standard_normal((rows, obs), np.float32) for _ in range(2))
         reward, discount = random.standard_normal(rows, np.float32), np.full(rows, config.gamma, np.float32)
         actions = spaces.actions.random(random, rows)
-        weight = torch.ones(rows) if config.priorities else None
-        batch = Batch(*map(torch.from_numpy, (obs_rows, actions, reward, discount, next_obs)))._replace(weight=weight)
+        batch = Batch(*map(torch.from_numpy, (obs_rows, actions, reward, discount, next_obs)))
+        if config.priorities:
+            batch = batch._replace(weight=torch.ones(rows))
         seen = random.standard_normal((config.envs, obs), np.float32)
         return StepCost(_seconds(lambda: learner.update(batch)), _seconds(lambda: agent.act(seen)), compiled)
 

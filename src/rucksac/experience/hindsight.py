@@ -15,7 +15,7 @@ Strategy = Literal["future", "final", "episode"]
 
 
 class Goals(Protocol):
-    """Where goals are in an observation, and what a step that achieved this is worth to who desired that (M, G)."""
+    """Where goals are in an observation, and what M steps are worth that achieved and desired these goals, (M, G)."""
 
     achieved: slice
     desired: slice

@@ -70,6 +70,8 @@ class PrioritisedPick:
 
     @priorities.setter
     def priorities(self, values: np.ndarray) -> None:
+        if (values < 0.0).any():
+            raise ValueError("a priority is below 0")
         self._by_env[:] = 0.0
         self._by_env[:, : self.replay.used] = values
         self._tree.refresh(np.arange(self._tree.numbers.size))
