@@ -10,6 +10,7 @@ import rucksac
 from rucksac.environments.goals import GoalTask
 from rucksac.environments.reading import spaces_of
 from rucksac.errors import UsageError
+from rucksac.training.run import _largest_reward
 from tests.learning import learn
 from tests.runs import config
 from tests.worlds import Reach
@@ -128,6 +129,17 @@ def test_goals_may_live_in_workers(trained):
     real = set(map(tuple, training.replay.data["obs"][:, relabelled.goals.desired].tolist()))
     drawn = list(map(tuple, batch.obs[:, relabelled.goals.desired].tolist()))
     assert 0 < sum(goal in real for goal in drawn) < len(drawn)
+
+
+def test_the_largest_reward_may_be_one_that_only_another_goal_gave(trained):
+    class OneAtLast(Reach):
+        def compute_reward(self, achieved_goal, desired_goal, info):
+            return 1.0 + super().compute_reward(achieved_goal, desired_goal, info)
+
+    rucksac.train(lambda: OneAtLast(near=1e-3), **config(steps=60, **HINDSIGHT).to_json())
+    (training,) = trained
+    assert training.replay.data["reward"].max() == 0.0
+    assert _largest_reward(training)() == 1.0
 
 
 @pytest.mark.parametrize("settings", [{"terminates": False}, {"terminates": True}])

@@ -242,7 +242,8 @@ def _largest_reward(training: Training) -> Callable[[], float]:
     normaliser = training.agent.normaliser
 
     def largest() -> float:
-        reward = np.abs(training.replay.data["reward"])
+        batch = training.sampler.batch.reward  # those of hindsight are in no row
+        reward = np.abs(np.append(training.replay.data["reward"], batch))
         return float((normaliser.rewards(reward) if normaliser else reward).max())
 
     return largest
