@@ -63,9 +63,7 @@ def td_target(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:
 def critic_loss(q: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     """Return J_Q = sum over critics of E[(Q(s, a) - y)^2 / 2] ([1] Eq. 7, [2] Eq. 5); q (N, B), target, weight (B,)."""
     _ranks(q=(q, 2), target=(target, 1), weight=(weight, 1))
-    if weight is not None:
-        return 0.5 * (weight * (q - target).square()).mean(-1).sum()
-    return 0.5 * (q - target).square().mean(-1).sum()
+    return 0.5 * ((q - target).square() if weight is None else weight * (q - target).square()).mean(-1).sum()
 
 
 def quantile_target(reward: Tensor, discount: Tensor, quantiles: Tensor, entropy_cost: Tensor) -> Tensor:

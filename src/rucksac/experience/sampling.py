@@ -5,6 +5,7 @@ observation. They have no state, so that a fold may be taken apart and combined 
 """
 
 from collections.abc import Sequence
+from functools import reduce
 
 import numpy as np
 import torch
@@ -31,8 +32,7 @@ class UniformPick:
             rows[missing] = self._draw(missing.size)
         return rows
 
-    def learned(self, td_error: np.ndarray) -> None:
-        """See `Pick`; all stay alike."""
+    def learned(self, td_error: np.ndarray) -> None: ...  # see `Pick`; all stay alike
 
     def _draw(self, count: int) -> np.ndarray:
         replay = self.replay
@@ -80,9 +80,8 @@ class Sampler:
 
     def sample(self) -> Batch:
         """Return one batch; raise `ValueError` when nothing is stored."""
-        rows, fold = self.pick.rows(self.batch_size), self.fold
-        for transform in self.transforms:
-            fold = transform(self.replay, rows, fold)
+        rows = self.pick.rows(self.batch_size)
+        fold = reduce(lambda fold, transform: transform(self.replay, rows, fold), self.transforms, self.fold)
         for name, read in fold.items():
             read(self.replay, rows, self._arrays[name])
         return self.batch
