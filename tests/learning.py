@@ -4,6 +4,7 @@ import dataclasses
 
 import torch
 
+from rucksac.algorithm.networks import call
 from rucksac.config import Config
 from rucksac.training.plan import Plan
 from rucksac.training.train import train_run
@@ -19,6 +20,8 @@ def learn(world, **settings):
 
 
 def q_of(agent, obs, actions=(-0.5, 0.0, 0.5)):
-    rows = torch.tensor([[float(obs)]]).expand(len(actions), 1)
+    """Return what the critics expect of these actions, (N, K)."""
+    rows, critic = torch.tensor([[float(obs)]]).expand(len(actions), 1), agent.algorithm.critic
+    actions = torch.tensor(actions, dtype=torch.float32).unsqueeze(1)
     with torch.no_grad():
-        return agent.algorithm.critic.network(rows, torch.tensor(actions, dtype=torch.float32).unsqueeze(1)).numpy()
+        return critic.returns.expected(call(critic.network, agent.state.critic.weights, rows, actions)).numpy()

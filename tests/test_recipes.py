@@ -175,14 +175,15 @@ def _values(part):
     return [each for copy in part.values() for each in copy.values() if each.is_floating_point()]  # counts are copied
 
 
-@pytest.mark.parametrize(
-    "name", ["sac-v1", "td3", "droq", "tqc", "crossq", "xqc"]
-)  # the steps that differ in structure from those of `sac`
+SLOW_TO_COMPILE = [pytest.param(name, marks=pytest.mark.long) for name in ("droq", "crossq", "xqc")]
+
+
+@pytest.mark.parametrize("name", ["sac-v1", "td3", "tqc", *SLOW_TO_COMPILE])  # the steps that differ in structure
 def test_compiled_equals_eager(name):
     eager, compiled = (agent_of(name, compile=mode) for mode in ("never", "auto"))
     learners = Learner(eager), Learner(compiled)
     assert compile_steps(learners[1]) is None
-    loose = 100 if name in ("crossq", "xqc") else 1  # norms over a batch of few rows enlarge differences in rounding
+    loose = {"crossq": 100, "xqc": 300}.get(name, 1)  # norms over a batch of few rows enlarge differences in rounding
     for index in range(10):
         left, right = (learner.update(batch(index)).metrics for learner in learners)
         assert left == pytest.approx(right, rel=loose * 1e-4, abs=loose * 1e-5)
@@ -273,6 +274,8 @@ def test_a_world_of_two_states_is_solved(name):
         "initial_alpha": 1.0,
         "target_entropy": None,
     }  # smoothing lowers the value of a sharp peak
+    if recipe.returns == "quantiles":
+        less |= {"quantiles": 9, "dropped_quantiles": 1}  # a fifth of the time
     if recipe.lr_schedule != "constant":
         less |= {"lr_schedule": "constant", "policy_delay": 1}  # so few steps are not enough for rates that fall
     plan = Plan(lambda: Pair(entropy=stochastic), dataclasses.replace(recipe, **{**QUICK, **alpha, **less}), name)
