@@ -30,7 +30,7 @@ def test_an_agent_saved_and_loaded_is_the_same(run, tmp_path):
     assert again.grad_steps == agent.grad_steps == 101
 
 
-def test_an_agent_takes_the_place_of_another_and_of_nothing_else(run, tmp_path):
+def test_an_agent_takes_the_place_of_another_and_of_nothing_else(run, tmp_path, monkeypatch):
     agent = rucksac.load(run)
     agent.save(tmp_path / "agent")
     agent.grad_steps = 7
@@ -46,6 +46,13 @@ def test_an_agent_takes_the_place_of_another_and_of_nothing_else(run, tmp_path):
         assert sorted(taken.parent.rglob("*")) == before
     with pytest.raises(UsageError, match="cannot be written"):
         agent.save("/proc/agent")
+    for path in ("agents/\0", 5, None, b"x"):
+        with pytest.raises(UsageError, match="cannot be (the path of a folder|written)"):
+            agent.save(path)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    agent.save(".")
+    assert rucksac.load(".").grad_steps == 7
 
 
 def test_commands_take_an_agent_that_was_saved(run, tmp_path, capsys):
@@ -71,13 +78,15 @@ def test_a_notebook_shows_the_curve(run):
         assert picture._repr_png_().startswith(b"\x89PNG")
     with pytest.raises(UsageError, match="at least one run"):
         rucksac.plot()
+    with pytest.raises(UsageError, match="cannot be the path of a folder"):
+        rucksac.plot("a\0b")
 
 
 def test_a_notebook_plays_the_film(run, tmp_path):
     film = rucksac.watch(run, episodes=2)
     assert film.returns == rucksac.evaluate(rucksac.load(run), "Pendulum-v1", episodes=2).returns.tolist()
-    film.save(tmp_path / "film.mp4")
-    frames = imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "film.mp4"))[0]
+    film.save(tmp_path / "films/film.mp4")
+    frames = imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "films/film.mp4"))[0]
     assert frames == 2 * 201
     assert "data:video/mp4;base64," in film._repr_html_()
     with pytest.raises(UsageError, match="give an environment too"):

@@ -118,11 +118,16 @@ class Agent:
         An agent that was saved there is replaced. Raises `UsageError` when the folder holds anything else or cannot be
         written.
         """
-        folder = Path(path).expanduser()
+        try:
+            folder = Path(path).expanduser().absolute()
+        except (TypeError, ValueError, OSError, RuntimeError) as error:
+            raise UsageError(f"{shortened(path)} cannot be the path of a folder ({error}); give another") from error
         new, old = (folder.with_name(f"{folder.name}.{suffix}") for suffix in ("new", "old"))
         try:
             if folder.exists() and not (folder / MANIFEST).is_file() and (folder.is_file() or any(folder.iterdir())):
                 raise UsageError(f"{folder} holds something else than an agent; give a folder that is new or empty")
+            if folder.is_dir() and not any(folder.iterdir()):
+                return self.write(folder)
             shutil.rmtree(new, ignore_errors=True)
             new.mkdir(parents=True)
             self.write(new)
@@ -130,10 +135,9 @@ class Agent:
                 folder.rename(old)
             new.rename(folder)
             shutil.rmtree(old, ignore_errors=True)
-        except OSError as error:
-            raise UsageError(
-                f"{folder} cannot be written ({error.strerror}); give a path where you may write"
-            ) from error
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise UsageError(f"{shortened(str(folder))} cannot be written ({reason}); give another path") from error
 
     def write(self, folder: Path) -> None:
         """Write the agent's files into `folder`, which exists. Raises `OSError`."""

@@ -15,9 +15,12 @@ from rucksac.text import shortened
 def read_toml(file: Path) -> dict[str, Any]:
     """Return what a TOML file says, its keys as settings are called; raise `UsageError` when it cannot be read."""
     try:
+        if file.exists() and not file.is_file():
+            raise ValueError("it is no file")
         values = tomllib.loads(file.read_text())
     except (OSError, ValueError) as error:
-        raise UsageError(f"the settings file {file} cannot be read ({error})") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"the settings file {file} cannot be read ({reason}); give a TOML file") from error
     return {key.replace("-", "_"): value for key, value in values.items()}
 
 

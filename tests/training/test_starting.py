@@ -114,7 +114,7 @@ def test_a_run_may_begin_with_the_replay_memory_of_another(origin, trained, tmp_
     kept = Replay(1_000, 1, columns_of(rucksac.load(origin).spaces))
     load_replay(origin, kept)
     settings = {"steps": 16, "envs": 2, "buffer_size": 900, "log_every": 4}
-    rucksac.train(wide, start_from=origin, start_with_replay=True, run=tmp_path / "run", **settings)
+    rucksac.train(narrow, start_from=origin, start_with_replay=True, run=tmp_path / "run", **settings)
     replay = trained[0].replay
     assert len(replay) == 200 + 16
     assert trained[0].agent.grad_steps == 16  # more than a batch is there from the first step on
@@ -127,9 +127,15 @@ def test_a_run_may_begin_with_the_replay_memory_of_another(origin, trained, tmp_
 def test_a_run_that_begins_with_a_replay_memory_needs_one(origin, tmp_path):
     with pytest.raises(UsageError, match="--start-with-replay needs --start-from"):
         rucksac.train(wide, start_with_replay=True)
+    with pytest.raises(UsageError, match="start_with_replay is 'no', but must be True or False"):
+        rucksac.train(wide, start_from=origin, start_with_replay="no")
     rucksac.load(origin).save(tmp_path / "agent")
     with pytest.raises(UsageError, match="is an agent without a replay memory"):
         rucksac.train(wide, start_from=tmp_path / "agent", start_with_replay=True)
+    with pytest.raises(UsageError, match="holds other actions .*leave --start-with-replay out"):
+        rucksac.train(wide, start_from=origin, start_with_replay=True)
+    with pytest.raises(UsageError, match="has steps of --frame-skip 1, not 2; keep that or"):
+        rucksac.train(narrow, start_from=origin, start_with_replay=True, frame_skip=2)
 
 
 def test_a_run_starts_from_an_agent_that_was_saved(origin, tmp_path):
@@ -146,6 +152,9 @@ def test_an_argument_of_the_environment_is_changed_or_left_out(tmp_path, monkeyp
     assert main(["train", "Pendulum-v1", "--start-from", "a", "--env.g=", "--quiet", "--run", "b"]) == 0
     settings = [json.loads((tmp_path / run / "config.json").read_text())["settings"]["env_args"] for run in "ab"]
     assert settings == [{"g": 9.81}, {}]
+    for run, says in (("a", "those to leave out are g"), ("b", "there is none to leave out")):
+        assert main(["train", "Pendulum-v1", "--start-from", run, "--env.mass=", "--quiet"]) == 2
+        assert f"--env.mass= leaves out an argument that was not given; {says}" in capsys.readouterr().err
     assert main(["evaluate", "a", "--env.g=", "--episodes", "1", "--json"]) == 0
     without = json.loads(capsys.readouterr().out)["mean"]
     assert main(["evaluate", "a", "--env.g", "10.0", "--episodes", "1", "--json"]) == 0

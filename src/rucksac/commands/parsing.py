@@ -157,7 +157,14 @@ def settings_of(words: list[str]) -> Config:
 
 
 def with_env_args(own: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Return the environment's arguments with those given on the command line in their place."""
+    """Return the environment's arguments with those given on the command line in their place.
+
+    Raises `UsageError` where one is to be left out that there is not.
+    """
+    for name, value in given.items():
+        if value is LEFT_OUT and name not in own:
+            there = f"those to leave out are {', '.join(own)}" if own else "there is none to leave out"
+            raise UsageError(f"--env.{name}= leaves out an argument that was not given; {there}")
     return {name: value for name, value in {**own, **given}.items() if value is not LEFT_OUT}
 
 

@@ -48,6 +48,8 @@ def from_sb3(file: str | Path, env: EnvSource, env_args: dict[str, Any] | None =
     for networks of other kinds and for a file or an environment that does not fit.
     """
     path = path_of(file)
+    if not path.is_file():
+        raise UsageError(f"{path} is not a file; give the zip file that `SAC.save` of Stable-Baselines3 wrote")
     try:
         data, networks, variables = _read(path)
         settings = _settings(data, networks)
@@ -84,7 +86,7 @@ def from_sb3(file: str | Path, env: EnvSource, env_args: dict[str, Any] | None =
 def _reason(error: BaseException) -> str:
     """Return in words why a file does not fit."""
     if isinstance(error, KeyError):
-        return f"it has no {error}"
+        return str(error.args[0]) if "no item named" in str(error) else f"it has no {error}"
     if isinstance(error, pickle.UnpicklingError):
         return "its tensors are no plain tensors"
     return printable(str(error).partition("\n")[0])

@@ -156,7 +156,7 @@ def path_of(run: str | os.PathLike[str]) -> Path:
         raise UsageError(f"the run is given as {type(run).__name__}, but must be the path of a folder")
     try:
         path = Path(run).expanduser()
-        path.exists()
+        path.stat() if path.exists() or "\0" in str(path) else None
     except (OSError, ValueError, RuntimeError) as error:  # too long, with a NUL, or of a user that there is not
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"{shortened(str(run))} cannot be the path of a folder ({reason}); give another") from error

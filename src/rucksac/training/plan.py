@@ -40,6 +40,8 @@ def beginning(
 
     Raises `UsageError` for a recipe or a run that does not exist, and for both together.
     """
+    if not isinstance(with_replay, bool):
+        raise UsageError(f"start_with_replay is {with_replay!r}, but must be True or False")
     if start_from is None:
         if with_replay:
             raise UsageError("--start-with-replay needs --start-from RUN, whose replay memory is meant")

@@ -6,6 +6,7 @@ from typing import Any
 
 from rucksac.algorithm.recipes import DEFAULT, RECIPES, recipe
 from rucksac.config import Config, with_settings
+from rucksac.errors import UsageError
 from rucksac.settings_text import spelled_out, to_flags, to_toml
 from rucksac.training.folder import RunFolder, threads_of
 from rucksac.training.overview import members
@@ -22,7 +23,7 @@ def reproduction(run: Path) -> dict[str, Any]:
     config = with_settings(Config.from_json(saved["settings"]), {"threads": threads_of(saved)})
     words = ["rucksac", "train", saved["environment"] or "ENV"]
     if origin := origin_of(saved):
-        base, _ = settings_from(origin.folder)
+        base = _settings_of(origin.folder)
         words += ["--start-from", str(origin.folder), *(["--start-with-replay"] if origin.with_replay else [])]
     else:
         name = saved["recipe"] if saved["recipe"] in RECIPES else DEFAULT
@@ -41,3 +42,11 @@ def reproduction(run: Path) -> dict[str, Any]:
         "versions": saved.get("versions", {}),
         "machine": saved.get("machine", {}),
     }
+
+
+def _settings_of(origin: Path) -> Config:
+    """Return the settings that a run has from the one that it starts from; the defaults where that is gone."""
+    try:
+        return settings_from(origin)[0]
+    except UsageError:
+        return Config()

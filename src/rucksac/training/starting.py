@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from rucksac.agent import Agent
 from rucksac.algorithm.recipes import DEFAULT
 from rucksac.config import Config, flag
-from rucksac.environments.reading import check_alike
+from rucksac.environments.reading import check_alike, check_same
 from rucksac.errors import UsageError
 from rucksac.experience.history import transitions_of
 from rucksac.experience.replay import Replay
@@ -67,7 +67,7 @@ def _take_agent(agent: Agent, run: Path) -> None:
     try:
         trained = load_agent(run)
     except UsageError as error:
-        raise UsageError(f"this run begins with the agent of another, which is missing: {error}") from error
+        raise UsageError(f"this run begins with the agent of another, which cannot be read: {error}") from error
     check_alike(agent.spaces, trained.spaces)
     for name in ("activation", "deterministic_policy"):
         if (here := getattr(agent.config, name)) != (there := getattr(trained.config, name)):
@@ -89,11 +89,24 @@ def _take_agent(agent: Agent, run: Path) -> None:
 def _take_replay(training: Training, run: Path) -> None:
     """Store the transitions that `run` kept, shared out over the environments of the new run, its oldest first.
 
-    Rewards are those that were given then. The last episode of each environment of `run` ends as truncated.
+    Rewards, and what followed an action, are those of then, so bounds of actions and --frame-skip must be the same.
+    The last episode of each environment of `run` ends as truncated.
     """
     if is_agent(run):
         raise UsageError(f"{run} is an agent without a replay memory; leave --start-with-replay out, or name its run")
-    config = load_agent(run).config
+    trained = load_agent(run)
+    config, own = trained.config, training.agent.config
+    try:
+        check_same(training.agent.spaces, trained.spaces)
+    except UsageError as error:
+        raise UsageError(
+            f"the replay memory of {run} holds other actions ({error}); leave --start-with-replay out"
+        ) from error
+    if own.frame_skip != config.frame_skip:
+        raise UsageError(
+            f"the replay memory of {run} has steps of --frame-skip {config.frame_skip}, not {own.frame_skip}; keep that"
+            " or leave --start-with-replay out"
+        )
     kept = Replay(config.buffer_size, config.envs, columns_of(training.agent.spaces))
     try:
         load_replay(run, kept)

@@ -33,8 +33,10 @@ class Video(NamedTuple):
     data: bytes
 
     def save(self, path: str | Path) -> None:
-        """Write the file. Raises `OSError`."""
-        Path(path).expanduser().write_bytes(self.data)
+        """Write the file, and folders on the way to it. Raises `OSError`."""
+        file = Path(path).expanduser()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(self.data)
 
     def _repr_html_(self) -> str:
         encoded = base64.b64encode(self.data).decode()
