@@ -286,6 +286,7 @@ def test_settings_come_from_recipe_then_file_then_flags(tmp_path):
         (["plot", "."], "not the folder of a run"),
         (["watch", "nowhere"], "no such folder"),
         (["train", "Pendulum-v1", "--alpha", "1e-50"], "from 1e-30 to 1e+30"),
+        (["train", "Pendulum-v1", "--run", ""], "what follows --run is empty; say what is meant"),
     ],
 )
 def test_mistakes_get_one_sentence_and_exit_code_2(words, says, tmp_path):
@@ -444,3 +445,20 @@ def test_a_function_of_your_own_is_named_by_its_module(tmp_path):
         refused = rucksac("train", f"mine:{name}", cwd=tmp_path)
         assert refused.returncode == 2
         assert says in refused.stderr
+
+
+def test_ctrl_c_while_it_is_loaded_is_no_traceback():
+    program = """
+import sys
+from rucksac.__main__ import main
+
+class Impatient:
+    def find_spec(self, name, *_):
+        if name == "tyro":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Impatient())
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "rucksac: stopped at once\n")

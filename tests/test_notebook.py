@@ -80,6 +80,8 @@ def test_a_notebook_shows_the_curve(run):
         rucksac.plot()
     with pytest.raises(UsageError, match="cannot be the path of a folder"):
         rucksac.plot("a\0b")
+    with pytest.raises(UsageError, match="is empty; name a folder"):
+        rucksac.plot("")
 
 
 def test_a_notebook_plays_the_film(run, tmp_path):

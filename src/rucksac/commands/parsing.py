@@ -107,6 +107,8 @@ def parse(name: str, command: type[Command], words: list[str]) -> Command | None
         return None
     complaint = io.StringIO()
     env_args, words = _env_args(words)
+    if "" in words[1:]:  # such as a variable of the shell that is not set
+        raise UsageError(f"what follows {words[words.index('', 1) - 1]} is empty; say what is meant, or leave it out")
     settings = getattr(default, "settings", None)
     if settings:  # the parser would make flags of what is in there
         env_args = with_env_args(settings.env_args, env_args)

@@ -154,6 +154,8 @@ def path_of(run: str | os.PathLike[str]) -> Path:
     """Return the path of a run's folder; raise `UsageError` for what cannot be one."""
     if not isinstance(run, str | os.PathLike):
         raise UsageError(f"the run is given as {type(run).__name__}, but must be the path of a folder")
+    if str(run) == "":
+        raise UsageError("the path of the run is empty; name a folder")
     try:
         path = Path(run).expanduser()
         path.stat() if path.exists() or "\0" in str(path) else None
