@@ -53,7 +53,7 @@ def test_collections_are_found_and_train(python, tmp_path, name, obs_size, actio
     )
     seen = subprocess.run([python, "-c", told], capture_output=True, text=True, check=True)
     assert seen.stdout.split() == [str(obs_size), str(action_size)]
-    assert agent["env_steps"] == 160
+    assert agent["grad_steps"] == 121
 
 
 @pytest.mark.long
