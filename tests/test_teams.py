@@ -72,7 +72,6 @@ def test_several_threads_of_a_program_may_call_compiled_code_at_once(tensors, tm
         wrong.extend(number for number in range(200) if not equal(team(list(tensors)), expected))
 
     with compilation.computing(2):
-        torch.set_num_threads(2)
         workers = [threading.Thread(target=work) for _ in range(3)]
         for worker in workers:
             worker.start()

@@ -29,6 +29,16 @@ def python(pytestconfig):
     return made
 
 
+def grad_steps(python, tmp_path, name, *flags):
+    """Train, and return how many gradient steps were taken."""
+    done = subprocess.run(
+        [python, "-W", "ignore", "-m", "rucksac", "train", name, *SMALL, *flags, "--run", tmp_path / "run"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["grad_steps"]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "obs_size", "action_size"),
@@ -40,32 +50,19 @@ def python(pytestconfig):
     ],
 )
 def test_collections_are_found_and_train(python, tmp_path, name, obs_size, action_size):
-    limit = ["--time-limit", "60"]  # evaluation of a thousand steps says no more
-    done = subprocess.run(
-        [python, "-W", "ignore", "-m", "rucksac", "train", name, *SMALL, *limit, "--run", tmp_path / "run"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["grad_steps"] == 121
-    agent = json.loads(next((tmp_path / "run/checkpoints").glob("0*/agent.json")).read_text())["content"]
+    assert grad_steps(python, tmp_path, name, "--time-limit", "60") == 121  # a longer evaluation says no more
     told = (
         f"import rucksac; a = rucksac.load({str(tmp_path / 'run')!r}); print(a.spaces.obs_size, a.spaces.action_size)"
     )
     seen = subprocess.run([python, "-c", told], capture_output=True, text=True, check=True)
     assert seen.stdout.split() == [str(obs_size), str(action_size)]
-    assert agent["grad_steps"] == 121
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["FetchReach-v4", "gymnasium_robotics:PointMaze_UMaze-v3"])
 def test_goals_of_collections_are_for_hindsight(python, tmp_path, name):
     hindsight = "--time-limit 20 --hindsight 4 --n-step 2 --priorities 0.6".split()
-    done = subprocess.run(
-        [python, "-W", "ignore", "-m", "rucksac", "train", name, *SMALL, *hindsight, "--run", tmp_path / "run"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["grad_steps"] == 121
+    assert grad_steps(python, tmp_path, name, *hindsight) == 121
 
 
 def test_a_collection_that_is_not_installed_is_named():

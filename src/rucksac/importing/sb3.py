@@ -95,7 +95,8 @@ def _reason(error: BaseException) -> str:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
     """Return the plain data, the networks and the other variables in the file."""
     with zipfile.ZipFile(path) as archive:
-        for name, largest in (("data", LARGEST_JSON), ("policy.pth", LARGEST_TENSORS)):
+        sizes = {"data": LARGEST_JSON, "policy.pth": LARGEST_TENSORS, "pytorch_variables.pth": LARGEST_JSON}
+        for name, largest in sizes.items():
             if archive.getinfo(name).file_size > largest:
                 raise ValueError(f"{name} is larger than it can be")
         data = json.loads(archive.read("data"))

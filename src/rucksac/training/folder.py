@@ -158,7 +158,9 @@ def path_of(run: str | os.PathLike[str]) -> Path:
         raise UsageError("the path of the run is empty; name a folder")
     try:
         path = Path(run).expanduser()
-        path.stat() if path.exists() or "\0" in str(path) else None
+        if "\0" in str(path):
+            raise ValueError("embedded null byte")
+        path.exists()
     except (OSError, ValueError, RuntimeError) as error:  # too long, with a NUL, or of a user that there is not
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"{shortened(str(run))} cannot be the path of a folder ({reason}); give another") from error
