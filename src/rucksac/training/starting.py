@@ -53,21 +53,21 @@ def settings_from(run: Path) -> tuple[Config, str]:
 
 def begin_from(training: Training, origin: Origin) -> None:
     """Give a run that has not begun what it starts from; raise `UsageError` when that is missing or does not fit."""
-    _take_agent(training.agent, origin.folder)
+    try:
+        trained = load_agent(origin.folder)
+    except UsageError as error:
+        raise UsageError(f"this run begins with the agent of another, which cannot be read: {error}") from error
+    _take_agent(training.agent, trained, origin.folder)
     if origin.with_replay:
-        _take_replay(training, origin.folder)
+        _take_replay(training, trained, origin.folder)
 
 
-def _take_agent(agent: Agent, run: Path) -> None:
-    """Give `agent` the policy, critics, slow copies, temperature and normaliser of the newest checkpoint of `run`.
+def _take_agent(agent: Agent, trained: Agent, run: Path) -> None:
+    """Give `agent` the policy, critics, slow copies, temperature and normaliser of the one that was trained in `run`.
 
     Raises `UsageError` when observations, number of actions or networks are not the same. Bounds of the actions may
     differ: the policy acts in the cube [-1, 1]^A, so the same action now means another fraction of the new range.
     """
-    try:
-        trained = load_agent(run)
-    except UsageError as error:
-        raise UsageError(f"this run begins with the agent of another, which cannot be read: {error}") from error
     check_alike(agent.spaces, trained.spaces)
     for name in ("activation", "deterministic_policy"):
         if (here := getattr(agent.config, name)) != (there := getattr(trained.config, name)):
@@ -86,7 +86,7 @@ def _take_agent(agent: Agent, run: Path) -> None:
         tensor.copy_(theirs[name])
 
 
-def _take_replay(training: Training, run: Path) -> None:
+def _take_replay(training: Training, trained: Agent, run: Path) -> None:
     """Store the transitions that `run` kept, shared out over the environments of the new run, its oldest first.
 
     Rewards, and what followed an action, are those of then, so bounds of actions and --frame-skip must be the same.
@@ -94,7 +94,6 @@ def _take_replay(training: Training, run: Path) -> None:
     """
     if is_agent(run):
         raise UsageError(f"{run} is an agent without a replay memory; leave --start-with-replay out, or name its run")
-    trained = load_agent(run)
     config, own = trained.config, training.agent.config
     try:
         check_same(training.agent.spaces, trained.spaces)
