@@ -11,7 +11,7 @@ import rucksac
 from rucksac.cli import main
 from rucksac.errors import UsageError
 from rucksac.experience.history import transitions_of
-from rucksac.experience.replay import Replay
+from rucksac.experience.replay import TRANSITION, Replay
 from rucksac.training.info import info
 from rucksac.training.loading import load_replay
 from rucksac.training.parts import columns_of
@@ -159,3 +159,13 @@ def test_an_argument_of_the_environment_is_changed_or_left_out(tmp_path, monkeyp
     without = json.loads(capsys.readouterr().out)["mean"]
     assert main(["evaluate", "a", "--env.g", "10.0", "--episodes", "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["mean"] == without
+
+
+def test_a_replay_memory_that_was_taken_over_is_drawn_by_priority(origin, trained):
+    rucksac.train(narrow, start_from=origin, start_with_replay=True, priorities=0.6, n_step=3, steps=20)
+    training = trained[0]
+    assert training.agent.grad_steps == 20
+    rows = training.replay.kind & TRANSITION > 0
+    priorities = training.sampler.pick.priorities[0]
+    assert (priorities > 0.0).sum() >= 200  # those of the other run can be drawn
+    assert len(set(priorities[rows[: priorities.size]])) > 10  # and what was drawn has an error of its own
