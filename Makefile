@@ -49,8 +49,8 @@ bench: .venv/ready  ## the figures in benchmarks/results
 	$(BIN)/python benchmarks/learning.py
 	$(BIN)/python benchmarks/compare.py
 
-docs: .venv/ready  ## check the links and code references in the documentation
-	$(BIN)/python -m pytest tests/test_documentation.py
+docs: .venv/ready  ## the documentation as a site: build/docs/index.html; a warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -q -c docs . build/docs
 
 clean:
 	rm -rf .venv .venv-trackers .browser .venv-sb3 build dist demo src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -173,7 +173,9 @@ def main() -> None:
         writer.writeheader()
         writer.writerows(rows)
     heading = f"{options.env}, medians of {count(options.rounds, 'round')}."
-    (RESULTS / "environments.md").write_text(f"{heading}\n{table(rows)}")
+    (RESULTS / "environments.md").write_text(
+        f"# Steps per second by environments and workers\n\n{heading}\n{table(rows)}"
+    )
 
 
 if __name__ == "__main__":

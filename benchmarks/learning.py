@@ -125,7 +125,11 @@ class Job(NamedTuple):
             words += f" --eval-every {task.every} --eval-episodes {task.episodes}"
             for setting in f"{task.settings} {self.settings}".split():
                 name, value = setting.split("=", 1)
-                words += f" --{name.replace('_', '-')} {value.replace(',', ' ')}"
+                name = name.replace("_", "-")
+                if value in ("true", "false") and not name.startswith("env."):
+                    words += f" --{name}" if value == "true" else f" --no-{name}"
+                else:
+                    words += f" --{name} {value.replace(',', ' ')}"
             command += ["train", task.env, "--run", str(self.folder), *words.split()]
         run(command)
 

@@ -154,7 +154,7 @@ def main() -> None:
         writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    (RESULTS / "pendulum.md").write_text(table(rows, best))
+    (RESULTS / "pendulum.md").write_text("# Pendulum-v1 beside the optimum\n\n" + table(rows, best))
     picture(rows, best).savefig(RESULTS / "pendulum.png", dpi=144)
     print(table(rows, best))
 

@@ -78,7 +78,7 @@ def main() -> None:
             writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-        (RESULTS / "precision.md").write_text(table(rows))
+        (RESULTS / "precision.md").write_text("# Returns by precision\n\n" + table(rows))
         print(table(rows))
 
 

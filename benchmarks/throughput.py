@@ -82,7 +82,7 @@ def table(rows: list[dict]) -> str:
             if row["work"] == work:
                 rates.setdefault(row["library"], {})[row["round"]] = row["per_second"]
         lines += [
-            f"\n### {work}\n",
+            f"\n## {work}\n",
             "| library | env steps/s, median | lowest to highest | rucksac is faster by |",
             "|---|---|---|---|",
         ]
@@ -144,7 +144,7 @@ def summarise() -> None:
         if (file := RESULTS / f"throughput-{work}.csv").exists():
             with file.open(newline="") as stream:
                 rows += [{**row, "per_second": float(row["per_second"])} for row in csv.DictReader(stream)]
-    (RESULTS / "throughput.md").write_text(f"{versions()}\n{table(rows)}")
+    (RESULTS / "throughput.md").write_text(f"# Steps per second beside other libraries\n\n{versions()}\n{table(rows)}")
     picture(rows).savefig(RESULTS / "throughput.png", dpi=144)
     print(table(rows))
 

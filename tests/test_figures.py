@@ -76,6 +76,15 @@ def beside_sb3():
     return min(ratios), max(ratios)
 
 
+def faster(work, *libraries):
+    """Return how many times as many steps per second the default takes, by the ratio in each round."""
+    ours = values(f"throughput-{work}", "per_second", library="rucksac")
+    return [
+        median(a / b for a, b in zip(ours, values(f"throughput-{work}", "per_second", library=each), strict=True))
+        for each in libraries
+    ]
+
+
 def sb3_stepping():
     """Return in how many per cent of steps one process falls behind, without learning."""
     behind = []
@@ -178,6 +187,11 @@ FIGURES = {
         ("after 10,000 steps with {} of {} seeds", lambda: solved("pendulum", 10_000, -150)),
         ("after 30,000 with {} of {},", lambda: solved("cartpole", 30_000, 475)),
         ("after 150,000 with {} of {}.", lambda: solved("lunarlander-discrete", 150_000, 200)),
+    ],
+    "comparison.md": [
+        ("{:.2f} times the steps per second of Stable-Baselines3, {:.2f} times SBX, {:.2f} times RLtools",
+         lambda: faster("halfcheetah", "stable_baselines3", "sbx", "rltools")),
+        ("{:.2f}, {:.2f} and {:.2f} times", lambda: faster("pendulum", "stable_baselines3", "sbx", "rltools")),
     ],
     "comparing.md": [
         *((f"| {n} and {m} | {{:.1f}} % |", functools.partial(comparison, "equal", "exact", n, m)) for n, m in SIZES),

@@ -79,7 +79,7 @@ def _entry(name: str, annotated: Any, doc: str, default: Any, width: int, everyt
         left = "--env.NAME VALUE"
     else:
         left = f"{flag(called)} {_metavar(inner)}"
-    shown = _default(default)
+    shown = default_text(default)
     shown = f" [{shown}]" if shown else ""
     if not everything:
         room = width - max(LEFT, len(left) + 3) - len(shown)
@@ -102,11 +102,12 @@ def _metavar(kind: Any) -> str:
     return "VALUE"
 
 
-def _default(value: Any) -> str:
+def default_text(value: Any) -> str:
+    """Return the default of a flag as help shows it, nothing where it has none."""
     if value is None or value is tyro.MISSING or isinstance(value, bool | dict) or value == ():
         return "yes" if value is True else ""
     if isinstance(value, tuple):
-        return " ".join(map(_default, value))
+        return " ".join(map(default_text, value))
     if isinstance(value, float):
         return f"{value:g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
