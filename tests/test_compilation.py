@@ -32,6 +32,7 @@ def cache(tmp_path_factory):
         yield folder
 
 
+@pytest.mark.long
 def test_two_processes_that_start_at_once_build_one_file_which_is_mended_and_removed(cache):
     processes = [subprocess.Popen([sys.executable, "-c", PROGRAM], env=os.environ) for _ in range(2)]
     assert [process.wait(timeout=300) for process in processes] == [0, 0]

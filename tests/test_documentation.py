@@ -101,6 +101,12 @@ def test_the_environment_of_the_quickstart_is_sound(tmp_path):
     compile(program, str(page), "exec")
 
 
+def test_the_citation_has_the_version():
+    import rucksac
+
+    assert f"\nversion: {rucksac.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
 @pytest.mark.long
 def test_the_site_is_made_without_a_warning_and_asks_nothing_of_the_network(tmp_path):
     words = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-c", "docs", ".", str(tmp_path)]

@@ -69,6 +69,7 @@ def test_environments_equal_up_to_action_scale_train_identically():
         torch.testing.assert_close(tensor, runs[1][name], rtol=0, atol=0)
 
 
+@pytest.mark.long
 def test_pendulum_is_learned():
     """The optimum on these starts is -133; the worst of twenty runs in benchmarks/results had -145 at this point."""
     config = dataclasses.replace(

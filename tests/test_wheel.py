@@ -19,8 +19,9 @@ def test_the_wheel_works_in_a_clean_environment(tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    run(sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path / "dist", ROOT)
+    run(sys.executable, "-m", "build", "--outdir", tmp_path / "dist", ROOT)  # the wheel is made of the sdist
     (wheel,) = (tmp_path / "dist").glob("*.whl")
+    run(sys.executable, "-m", "twine", "check", "--strict", *(tmp_path / "dist").iterdir())
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if name.startswith("rucksac/")}
     sources = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src/rucksac").rglob("*.py")}

@@ -63,6 +63,7 @@ def with_critic(critic, **settings):
     return Learner(agent)
 
 
+@pytest.mark.long
 def test_a_critic_of_quantiles_is_one_class():
     eager, compiled = (
         with_critic(Critic(Network((QUANTILES,)), returns=Quantiles()), compile=mode) for mode in ("never", "auto")

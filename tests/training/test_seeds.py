@@ -27,6 +27,7 @@ def test_seeds_are_numbers_and_ranges():
             parse_seeds(wrong)
 
 
+@pytest.mark.long
 def test_seeds_side_by_side_are_the_runs_they_would_be_alone_also_when_stopped_in_between(tmp_path):
     group, alone = tmp_path / "group", tmp_path / "alone"
     with subprocess.Popen([*COMMAND, "train", *FLAGS, "--seeds", "1-3", "--run", group], stderr=subprocess.PIPE) as run:
@@ -81,6 +82,7 @@ def test_rows_of_a_log_that_is_being_written_are_whole(tmp_path):
     assert last_rows(tmp_path / "none.csv", 3) == []
 
 
+@pytest.mark.long
 def test_seeds_whose_parent_was_killed_save_and_end_and_are_waited_for(tmp_path):
     group = tmp_path / "group"
     long = [word if word != "500" else "1000000" for word in FLAGS]

@@ -70,6 +70,7 @@ def trials_in(folder):
     return found
 
 
+@pytest.mark.long
 def test_a_killed_search_goes_on_with_the_trial_that_was_under_way(search):
     folder, _, before, told, _ = search
     after = trials_in(folder)
@@ -84,6 +85,7 @@ def test_a_killed_search_goes_on_with_the_trial_that_was_under_way(search):
     assert told["finished"]
 
 
+@pytest.mark.long
 def test_an_interrupted_seed_is_the_run_that_it_would_have_been(search, tmp_path):
     folder = search[0] / "trials/0001/seed1"
     settings = json.loads((folder / "config.json").read_text())["settings"]
@@ -91,12 +93,14 @@ def test_an_interrupted_seed_is_the_run_that_it_would_have_been(search, tmp_path
     assert logs(folder) == logs(tmp_path / "run")
 
 
+@pytest.mark.long
 def test_the_first_trial_has_the_settings_that_the_search_starts_from(search):
     first = json.loads((search[0] / "trials/0000/seed1/config.json").read_text())["settings"]
 
     assert (first["lr"], first["batch_size"], first["threads"]) == (1e-3, 16, 1)
 
 
+@pytest.mark.long
 def test_pruned_trials_ended_before_the_others_and_were_below_their_median(search):
     folder, _, _, told, said = search
     states = {number: state for number, (state, _) in trials_in(folder).items()}
@@ -111,6 +115,7 @@ def test_pruned_trials_ended_before_the_others_and_were_below_their_median(searc
     assert not list(folder.glob("trials/*/seed*/replay"))
 
 
+@pytest.mark.long
 def test_the_best_settings_are_trained_again_with_fresh_seeds(search):
     folder, _, _, told, _ = search
     best = told["best"]
@@ -127,6 +132,7 @@ def test_the_best_settings_are_trained_again_with_fresh_seeds(search):
     assert again["over_seeds"]["ci95"] == pytest.approx(expected.ci95)
 
 
+@pytest.mark.long
 def test_the_best_settings_are_a_file_for_config(search, tmp_path, capsys):
     folder, _, _, told, _ = search
     values = tomllib.loads((folder / "best.toml").read_text())
@@ -136,6 +142,7 @@ def test_the_best_settings_are_a_file_for_config(search, tmp_path, capsys):
     assert logs(tmp_path / "run") == logs(folder / f"best/{told['best']['trial']:04}/seed11")
 
 
+@pytest.mark.long
 def test_another_question_in_the_same_folder_is_refused(search):
     folder, space, *_ = search
     done = subprocess.run([*tune(folder, space, TRIALS), "--gamma", "0.9"], capture_output=True, text=True, check=False)
