@@ -5,6 +5,7 @@ Importing this package needs no torch; what a command needs is imported when it 
 
 from rucksac.commands.comparing import Compare, Runs
 from rucksac.commands.completion import Completion
+from rucksac.commands.diagnosing import Diagnose
 from rucksac.commands.doctor import Doctor
 from rucksac.commands.export import Export
 from rucksac.commands.importing import Import
@@ -23,6 +24,7 @@ COMMANDS: dict[str, type[Command]] = {
     "info": Info,
     "config": ShowConfig,
     "evaluate": Evaluate,
+    "diagnose": Diagnose,
     "plot": Plot,
     "report": Report,
     "compare": Compare,

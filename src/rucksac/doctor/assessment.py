@@ -105,6 +105,14 @@ def name_of_number(space: gymnasium.Space[Any], index: int) -> str:
     return f"[{index}]"
 
 
+def in_boxes(space: gymnasium.Space[Any]) -> np.ndarray:
+    """Return which numbers of the flat observation are amounts, (O,); the others stand for choices."""
+    if isinstance(space, kinds.Dict | kinds.Tuple):
+        parts = space.values() if isinstance(space, kinds.Dict) else space.spaces
+        return np.concatenate([in_boxes(part) for part in parts])
+    return np.full(kinds.flatdim(space), isinstance(space, kinds.Box))
+
+
 def _continuous(actions: Continuous) -> Finding:
     low, high = actions.low, actions.high
     values = {"kind": "continuous", "size": actions.size, "low": low.tolist(), "high": high.tolist()}
@@ -187,7 +195,7 @@ def _observations(statistics: PlayStatistics, config: Config) -> Iterator[Findin
     obs = statistics.obs
     constant = obs.low == obs.high
     scale = obs.rms[~constant] if not constant.all() else obs.rms
-    in_box = _in_boxes(statistics.space)
+    in_box = in_boxes(statistics.space)
     values = {
         "types": sorted(statistics.types),
         "low": float(obs.low.min()),
@@ -276,14 +284,6 @@ def _rewards(play: RandomPlay, statistics: PlayStatistics, config: Config) -> It
             f"{statistics.both_ends} steps were terminated and truncated at once; termination counts",
             {"steps": statistics.both_ends},
         )
-
-
-def _in_boxes(space: gymnasium.Space[Any]) -> np.ndarray:
-    """Return which numbers of the flat observation are amounts, (O,); the others stand for choices."""
-    if isinstance(space, kinds.Dict | kinds.Tuple):
-        parts = space.values() if isinstance(space, kinds.Dict) else space.spaces
-        return np.concatenate([_in_boxes(part) for part in parts])
-    return np.full(kinds.flatdim(space), isinstance(space, kinds.Box))
 
 
 def _names(statistics: PlayStatistics, which: np.ndarray) -> str:

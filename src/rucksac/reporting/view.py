@@ -18,6 +18,7 @@ from rucksac.errors import UsageError
 from rucksac.settings_text import to_flags
 from rucksac.stats import interquartile_mean, mean_interval
 from rucksac.training.folder import RunFolder, path_of
+from rucksac.training.logs import Columns, whole_columns
 from rucksac.training.overview import WITHOUT_INFLUENCE, Curve, evaluations, glance, members
 from rucksac.training.record import evaluation_at
 
@@ -25,7 +26,6 @@ MOST_POINTS = 400  # of a curve
 MOST_VIDEO = 20 * 2**20  # bytes
 MOST_WARNINGS = 20_000  # characters
 WINDOW = 10  # episodes in the running mean of training returns
-Columns = dict[str, np.ndarray]
 
 
 def view(*runs: str | Path) -> dict[str, Any]:
@@ -64,7 +64,11 @@ def _run(path: Path, name: str) -> tuple[dict[str, Any], Curve]:
         return told, Curve([], [])
     try:
         saved = RunFolder(path).read_config()
-        curve, metrics, episodes = evaluations(path), _columns(path / "metrics.csv"), _columns(path / "episodes.csv")
+        curve, metrics, episodes = (
+            evaluations(path),
+            whole_columns(path / "metrics.csv"),
+            whole_columns(path / "episodes.csv"),
+        )
         told["returns"] = (
             _plain([each.total_return for each in evaluation_at(path, curve.steps[-1])]) if curve.steps else []
         )
@@ -84,18 +88,6 @@ def _run(path: Path, name: str) -> tuple[dict[str, Any], Curve]:
     told["warnings"] = _text(path / "warnings.txt")
     told["video"] = _video(path)
     return told, curve
-
-
-def _columns(file: Path) -> Columns:
-    """Return the whole rows of a log, which may be in the middle of being written; no file is no rows."""
-    if not file.is_file():
-        return {}
-    text = file.read_text()
-    rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
-    try:
-        return {name: np.array([float(row[name]) for row in rows]) for name in (rows[0] if rows else ())}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{file} is damaged ({error}); put the whole file back") from error
 
 
 def _inside(metrics: Columns) -> dict[str, list[float | None]]:

@@ -9,6 +9,11 @@ TOO_HOT = 100.0  # times the largest reward, per nat
 GROWN = 10.0  # times its first value
 
 
+def far_below(entropy: float, target: float) -> bool:
+    """Return whether a policy of this entropy hardly tries anything new, both in nats."""
+    return entropy < target - max(1.0, abs(target))
+
+
 class Health:
     """Compares Q with what rewards and entropy can add up to, alpha with the largest reward, entropy with its target.
 
@@ -37,7 +42,7 @@ class Health:
                 "hardly count any more, and a lower --target-entropy or a fixed --alpha usually helps."
             )
         target = self.target_entropy
-        if target is not None and entropy < target - max(1.0, abs(target)):
+        if target is not None and far_below(entropy, target):
             found["entropy"] = (
                 f"entropy is {entropy:.2f} at step {row['env_steps']:,}, far below its target {target:.2f}: the "
                 "policy hardly tries anything new."

@@ -4,7 +4,12 @@ import csv
 import os
 from pathlib import Path
 
+import numpy as np
+
+from rucksac.errors import UsageError
+
 LONGEST_ROW = 400  # bytes
+Columns = dict[str, np.ndarray]
 
 
 def last_rows(file: Path, count: int) -> list[dict[str, str]]:
@@ -25,3 +30,18 @@ def last_evaluation(file: Path) -> list[dict[str, str]]:
     """Return the rows of the last evaluation, at most 100."""
     rows = last_rows(file, 100)
     return [row for row in rows if row["env_steps"] == rows[-1]["env_steps"]]
+
+
+def whole_columns(file: Path) -> Columns:
+    """Return the columns (rows,) of a log, without a last row that is being written; no file is no columns.
+
+    Raises `UsageError` when the file is damaged.
+    """
+    if not file.is_file():
+        return {}
+    text = file.read_text()
+    rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
+    try:
+        return {name: np.array([float(row[name]) for row in rows]) for name in (rows[0] if rows else ())}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{file} is damaged ({error}); put the whole file back") from error
