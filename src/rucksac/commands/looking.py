@@ -87,14 +87,16 @@ class Plot(Command):
     runs: Runs
     """Folders of the runs."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=("-o",))] = None
-    """Picture to write, in a folder that may be missing; curve.png in the run's folder, or here for several runs, if
-    not given."""
+    """Picture to write, as its ending says (.png, .svg, .pdf), in a folder that may be missing; curve.png in the run's
+    folder, or here for several runs, if not given."""
+    size: tuple[float, float] = (8.0, 5.0)
+    """Width and height of the first picture in inches."""
 
     def run(self) -> int:
         from rucksac.tools.plot import write_pictures
 
         output = self.output or (self.runs[0] if len(self.runs) == 1 else Path()) / "curve.png"
-        for picture in write_pictures(self.runs, output):
+        for picture in write_pictures(self.runs, output, self.size):
             print(picture)
         return 0
 

@@ -3,13 +3,17 @@
 import csv
 import io
 import json
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from rucksac.errors import UsageError
 from rucksac.stats import mean_interval
@@ -19,7 +23,25 @@ from rucksac.training.record import EPISODE, metrics_columns
 
 WINDOW = 10  # episodes in the running mean of training returns
 GRID = 200  # points at which the curves of several runs are compared
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by colour-blind readers
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's, for all eyes
+DASHES = ("-", "--", ":", "-.")  # beyond six settings colours come again
+SIZE, INSIDE_SIZE, SIZES = (8.0, 5.0), (11.0, 6.5), (1.0, 50.0)  # inches; the last: least and greatest
+NARROW = 6.0  # inches below which letters are smaller
+LETTERS = 13  # of a label to an inch
+LOGARITHMIC = ("alpha", "critic_loss")
+STYLE = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.formatter.limits": (-5, 6),
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "legend.fontsize": "small",
+    "pdf.fonttype": 42,  # letters as outlines that journals accept
+    "svg.fonttype": "none",  # letters as text
+    "svg.hashsalt": "rucksac",  # equal pictures are equal files
+}
+UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 INSIDE = {
     "alpha": "temperature alpha",
     "entropy": "entropy (nats; dotted: its target)",
@@ -59,23 +81,33 @@ def plot(*runs: str | Path, inside: bool = False) -> Picture:
     `inside` draws temperature, entropy, Q and losses instead. Raises `UsageError` for folders that are no runs.
     """
     groups = _groups(runs)
-    return (_draw_inside if inside else _draw_returns)(groups, _labels(groups))
+    with rc_context(STYLE):
+        return _draw_inside(groups, _labels(groups)) if inside else _draw_returns(groups, _labels(groups), SIZE)
 
 
-def write_pictures(runs: Sequence[Path], output: Path) -> list[Path]:
+def write_pictures(runs: Sequence[Path], output: Path, size: tuple[float, float] = SIZE) -> list[Path]:
     """Draw the runs and return the two pictures written: `output` and the same name ending in -inside.
 
-    Raises `UsageError` for folders that are no runs and for pictures that cannot be written.
+    The name's ending says what they are, such as .png, .svg or .pdf; the first is `size` inches wide and high. Raises
+    `UsageError` for folders that are no runs and for pictures that cannot be written.
     """
+    if not all(SIZES[0] <= each <= SIZES[1] for each in size):
+        raise UsageError(
+            f"--size is {size[0]:g} {size[1]:g}, but must be width and height in inches, each from {SIZES[0]:g} to "
+            f"{SIZES[1]:g}; for one column of a page 3.5 2.5 is usual"
+        )
     if not output.suffix:
         output = output.with_suffix(".png")
     groups = _groups(runs)
     labels = _labels(groups)
     inside = output.with_name(f"{output.stem}-inside{output.suffix}")
+    kept: dict[str, Any] = {"dpi": 144, "metadata": UNDATED.get(output.suffix.lower())}
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        _draw_returns(groups, labels).savefig(output, dpi=144)
-        _draw_inside(groups, labels).savefig(inside, dpi=144)
+        with rc_context({**STYLE, "font.size": 10.0 if size[0] >= NARROW else 8.0}):
+            _draw_returns(groups, labels, size).savefig(output, **kept)
+        with rc_context(STYLE):
+            _draw_inside(groups, labels).savefig(inside, **kept)
     except (OSError, ValueError, csv.Error) as error:
         raise UsageError(f"{output} cannot be written ({error}); name a picture such as curve.png") from error
     return [output, inside]
@@ -129,65 +161,100 @@ def _labels(groups: list[list[RunData]]) -> list[str]:
     return labels
 
 
-def _draw_returns(groups: list[list[RunData]], labels: list[str]) -> Picture:
-    figure = Picture(figsize=(8, 5), layout="constrained")
+def _draw_returns(groups: list[list[RunData]], labels: list[str], size: tuple[float, float]) -> Picture:
+    figure = Picture(figsize=size, layout="constrained")
     axes = figure.subplots()
-    for index, (group, label) in enumerate(zip(groups, labels, strict=True)):
-        colour = COLOURS[index % len(COLOURS)]
+    for group, look in zip(groups, _looks(groups), strict=True):
         if len(group) == 1:
             episodes = group[0].episodes
-            axes.plot(episodes["env_steps"], episodes["return"], ".", color=colour, alpha=0.25, markersize=4)
+            axes.plot(episodes["env_steps"], episodes["return"], ".", color=look["color"], alpha=0.25, markersize=4)
         curves = [(run.episodes["env_steps"], _running_mean(run.episodes["return"])) for run in group]
-        prefix = f"{label}: " if label else ""
-        over = "seeds" if len(group) > 1 else "episodes"
-        _line_with_interval(axes, curves, colour, f"{prefix}training episodes, mean of {WINDOW}")
-        _evaluations(axes, group, colour, f"{prefix}evaluation, 95 % interval over {over}")
-    axes.set_title(" and ".join(dict.fromkeys(group[0].title for group in groups)))
+        _line_with_interval(axes, curves, look)
+        _evaluations(axes, group, look["color"])
+    axes.set_title("\n".join(textwrap.wrap(_title(groups), int(LETTERS * size[0]))))
     axes.set_xlabel("environment steps")
     axes.set_ylabel("return")
-    axes.grid(alpha=0.25)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize="small")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    kinds = {"seeds" if len(group) > 1 else "episodes" for group in groups}
+    first = _looks(groups)[0] if len(groups) == 1 else {"color": "0.35", "linestyle": "-"}
+    entries = [(Line2D([], [], **first), f"training episodes, mean of {WINDOW}")]
+    if any(len(run.evaluations["return"]) for group in groups for run in group):
+        dot = Line2D([], [], color=first["color"], linestyle="", marker="o", markeredgecolor="white")
+        entries.append((dot, f"evaluation, 95 % interval over {' or '.join(sorted(kinds))}"))
+    if any(labels):
+        told = [*zip(_looks(groups), labels, strict=True)]
+        entries = [*((Line2D([], [], **look), label) for look, label in told), *entries]
+    _legend(figure, entries)
     return figure
 
 
 def _draw_inside(groups: list[list[RunData]], labels: list[str]) -> Picture:
-    figure = Picture(figsize=(11, 6), layout="constrained")
+    figure = Picture(figsize=INSIDE_SIZE, layout="constrained")
     for axes, (column, title) in zip(figure.subplots(2, 3).flat, INSIDE.items(), strict=True):
-        for index, (group, label) in enumerate(zip(groups, labels, strict=True)):
+        for group, look in zip(groups, _looks(groups), strict=True):
             curves = [(run.metrics["env_steps"], run.metrics[column]) for run in group]
-            _line_with_interval(axes, curves, COLOURS[index % len(COLOURS)], label)
+            _line_with_interval(axes, curves, look, logarithmic=column in LOGARITHMIC)
             if column == "entropy" and group[0].target_entropy is not None:
-                axes.axhline(group[0].target_entropy, color=COLOURS[index % len(COLOURS)], linestyle=":")
+                axes.axhline(group[0].target_entropy, color=look["color"], linestyle=":", linewidth=1.0)
         axes.set_title(title, fontsize="medium")
-        axes.grid(alpha=0.25)
-        if column in ("alpha", "critic_loss") and axes.lines:
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.locator_params("x", nbins=5)
+        if column in LOGARITHMIC and axes.lines:
             axes.set_yscale("log", nonpositive="mask")
-    figure.supxlabel("environment steps")
-    if len(groups) > 1 and figure.axes[0].lines:
-        handles, names = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper center", frameon=False, fontsize="small", ncols=2)
+    figure.suptitle(_title(groups))
+    for axes in figure.axes[3:]:
+        axes.set_xlabel("environment steps")
+    if len(groups) > 1:
+        _legend(figure, [(Line2D([], [], **look), label) for look, label in zip(_looks(groups), labels, strict=True)])
     return figure
 
 
-def _line_with_interval(axes: Axes, curves: list[tuple[np.ndarray, np.ndarray]], colour: str, label: str) -> None:
-    """Draw one run as it is; draw several as their mean with a 95 % interval over runs."""
+def _title(groups: list[list[RunData]]) -> str:
+    return " and ".join(dict.fromkeys(group[0].title for group in groups))
+
+
+def _looks(groups: list[list[RunData]]) -> list[dict[str, Any]]:
+    """Return colour and dashes of each group's line."""
+    return [
+        {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index // len(COLOURS) % len(DASHES)]}
+        for index in range(len(groups))
+    ]
+
+
+def _legend(figure: Figure, entries: list[tuple[Line2D, str]]) -> None:
+    """Write the legend below the axes, where it hides nothing; long labels take several lines."""
+    letters, columns = int(LETTERS * figure.get_figwidth()), 1
+    if all(len(label) < letters // 2 - 6 for _, label in entries):
+        columns = 2
+    wrapped = [textwrap.fill(label, letters // columns) for _, label in entries]
+    figure.legend([line for line, _ in entries], wrapped, loc="outside lower center", ncols=columns)
+
+
+def _line_with_interval(
+    axes: Axes, curves: list[tuple[np.ndarray, np.ndarray]], look: dict[str, Any], logarithmic: bool = False
+) -> None:
+    """Draw one run as it is; draw several as their mean with a 95 % interval over runs, of logarithms if wanted."""
     curves = [(steps, values) for steps, values in curves if len(steps)]
     if not curves:
         return
     if len(curves) == 1:
-        axes.plot(*curves[0], color=colour, label=label)
+        axes.plot(*curves[0], **look)
         return
     grid = np.linspace(min(steps[0] for steps, _ in curves), max(steps[-1] for steps, _ in curves), GRID)
     values = np.array([np.interp(grid, steps, values, np.nan, np.nan) for steps, values in curves])
+    if logarithmic:
+        values = np.log(np.where(values > 0.0, values, np.nan))
     there = [column[~np.isnan(column)] for column in values.T]  # each run counts as far as it reaches
     some = np.array([len(column) > 0 for column in there])
-    intervals = np.array([_interval(column) for column in there if len(column)])
-    axes.plot(grid[some], [column.mean() for column in there if len(column)], color=colour, label=label)
-    axes.fill_between(grid[some], intervals[:, 0], intervals[:, 1], color=colour, alpha=0.2, linewidth=0)
+    means = np.array([column.mean() for column in there if len(column)])
+    intervals = np.array([_interval(column) for column in there if len(column)]).reshape(-1, 2)
+    if logarithmic:
+        means, intervals = np.exp(means), np.exp(intervals)
+    axes.plot(grid[some], means, **look)
+    axes.fill_between(grid[some], intervals[:, 0], intervals[:, 1], color=look["color"], alpha=0.2, linewidth=0)
 
 
-def _evaluations(axes: Axes, group: list[RunData], colour: str, label: str) -> None:
+def _evaluations(axes: Axes, group: list[RunData], colour: str) -> None:
     """Mark every evaluation: over episodes for one run, over the runs' means for several."""
     steps = sorted(set().union(*(run.evaluations["env_steps"] for run in group)))
     if not steps:
@@ -199,9 +266,7 @@ def _evaluations(axes: Axes, group: list[RunData], colour: str, label: str) -> N
     means = np.array([values.mean() for values in points])
     intervals = np.array([_interval(values) for values in points])
     errors = np.abs(intervals.T - means)
-    axes.errorbar(
-        steps, means, errors, fmt="o", color=colour, markersize=5, capsize=3, markeredgecolor="white", label=label
-    )
+    axes.errorbar(steps, means, errors, fmt="o", color=colour, markersize=5, capsize=3, markeredgecolor="white")
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:
