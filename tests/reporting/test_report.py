@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -17,6 +18,7 @@ from rucksac.commands.training import Train
 from rucksac.reporting.page import page
 from rucksac.reporting.view import MOST_POINTS, view
 from rucksac.stats import interquartile_mean, mean_interval
+from rucksac.training.estimates import at_starts, play
 from rucksac.training.folder import RunFolder
 from rucksac.training.overview import evaluations, glance
 from tests.documents import ROOT
@@ -136,6 +138,22 @@ def test_the_command_gives_the_settings_again(runs):
     again = parse("train", Train, words)
     assert again.env == "Pendulum-v1"
     assert again.settings.to_json() == RunFolder(runs / "seeds/seed3").read_config()["settings"]
+
+
+def test_episodes_are_played_on_request_and_show_what_the_critics_expected(runs, capsys):
+    one, output = runs / "seeds/seed1", runs / "r.html"
+    assert main(["report", str(one), "-o", str(output), "--play", "2", "--json"]) == 0
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    assert run == data_of(output.read_text(encoding="utf-8"))["runs"][0]
+    expected = at_starts(play(rucksac.load(one), gymnasium.make("Pendulum-v1"), 2))
+    assert run["estimates"]["estimated"] == pytest.approx(expected.estimated)
+    assert run["estimates"]["obtained"] == pytest.approx(expected.obtained)
+    assert view(one)["runs"][0]["estimates"] is None
+    altered(one, lambda saved: saved.update(environment=None))
+    (run,) = view(one, play=2)["runs"]
+    assert run["estimates"] == {"problem": "the environment was made by a function", "estimated": [], "obtained": []}
+    assert main(["report", str(one), "-o", str(output), "--play", "-1"]) == 2
+    assert "--play is -1, but must be from 0" in capsys.readouterr().err
 
 
 def test_markup_in_a_run_stays_text(runs):

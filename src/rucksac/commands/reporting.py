@@ -9,6 +9,10 @@ import tyro
 
 from rucksac.commands.looking import Runs
 from rucksac.commands.parsing import Command
+from rucksac.commands.quiet import aside
+from rucksac.errors import UsageError
+
+MOST_EPISODES = 1_000
 
 
 @dataclass(frozen=True)
@@ -23,12 +27,17 @@ class Report(Command):
     """Folders of the runs, or common folders of several seeds."""
     output: Annotated[Path, tyro.conf.arg(aliases=("-o",))] = Path("report.html")
     """File to write, in a folder that may be missing; one that exists is replaced."""
+    play: int = 0
+    """Episodes to play with each agent, to show what its critics expect beside what comes of it."""
     json: bool = False
     """Print one JSON object with everything that the report shows."""
 
     def run(self) -> int:
         from rucksac.reporting.page import write_report
 
-        shown = write_report(self.runs, self.output)
+        if not 0 <= self.play <= MOST_EPISODES:
+            raise UsageError(f"--play is {self.play}, but must be from 0 to {MOST_EPISODES:,} episodes")
+        with aside(True):  # what an environment prints is no part of the answer
+            shown = write_report(self.runs, self.output, self.play)
         print(json.dumps({"report": str(self.output), **shown}, allow_nan=False) if self.json else self.output)
         return 0

@@ -147,6 +147,29 @@ function draw() {
   }
 }
 
+function drawn(tag, attributes, text = "") {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.textContent = text;
+  return made;
+}
+function scatter(run) {  // a dot per episode; on the line the critics were right
+  const { estimated, obtained } = run.estimates, all = [...estimated, ...obtained].filter((each) => each != null);
+  const low = Math.min(...all), high = Math.max(...all), span = high - low || 1;
+  const x = (value) => 60 + 220 * (value - low) / span, y = (value) => 240 - 220 * (value - low) / span;
+  const svg = drawn("svg", { viewBox: "0 0 300 285", class: "scatter", role: "img",
+    "aria-label": `Expected and obtained at the starts of ${estimated.length} episodes of ${run.run}` });
+  svg.append(drawn("path", { d: "M60 20V240H280", class: "axes" }), drawn("path", { d: "M60 240L280 20", class: "equal" }));
+  for (const [index, value] of estimated.entries())
+    svg.append(drawn("circle", { cx: x(value), cy: y(obtained[index]), r: 4 }));
+  for (const value of [low, high]) svg.append(
+    drawn("text", { x: x(value), y: 257, "text-anchor": value === low ? "start" : "end" }, short(value)),
+    drawn("text", { x: 55, y: y(value) + 4, "text-anchor": "end" }, short(value)));
+  svg.append(drawn("text", { x: 170, y: 276, "text-anchor": "middle" }, "expected"),
+    drawn("text", { x: 14, y: 130, "text-anchor": "middle", transform: "rotate(-90 14 130)" }, "obtained"));
+  return element("div", { class: "chart" }, element("h3", {}, run.run), svg);
+}
+
 function rest() {
   const names = [...new Set(shown.runs.map((run) => run.problem ? null : run.environment ?? "own environment"))].filter(Boolean);
   byId("title").textContent = names.join(", ") || "Report";
@@ -158,6 +181,17 @@ function rest() {
     return row(run.run, [n, number(sorted[0]), number(median), number(sorted[n - 1]),
       sorted.slice(0, 20).map((each) => number(each)).join("  ") + (n > 20 ? " ..." : "")]);
   }));
+  const played = shown.runs.filter((run) => run.estimates);
+  byId("estimated").hidden = !played.length;
+  const mean = (values) => values.length ? values.reduce((a, b) => a + b, 0) / values.length : null;
+  table("estimates", ["run", "episodes", "expected", "obtained", "difference"], played.map((run) => {
+    const { estimated, obtained, problem } = run.estimates, expects = mean(estimated), gets = mean(obtained);
+    const made = row(run.run, [estimated.length, number(expects), number(gets),
+      expects == null ? "–" : number(expects - gets)]);
+    if (problem) made.append(element("td", { class: "problem" }, problem));
+    return made;
+  }));
+  byId("scatters").replaceChildren(...played.filter((run) => run.estimates.estimated.length).map(scatter));
   const films = shown.runs.filter((run) => run.video);
   byId("films").hidden = !films.length;
   for (const run of films) {

@@ -11,9 +11,12 @@ from rucksac.errors import UsageError
 from rucksac.reporting.view import view
 
 
-def write_report(runs: tuple[Path, ...], output: Path) -> dict[str, Any]:
-    """Write the report of the runs to `output` and return what it shows; raise `UsageError` when it cannot."""
-    shown = view(*runs)
+def write_report(runs: tuple[Path, ...], output: Path, play: int = 0) -> dict[str, Any]:
+    """Write the report of the runs to `output` and return what it shows; raise `UsageError` when it cannot.
+
+    With `play` so many episodes are played with each agent, see `view`.
+    """
+    shown = view(*runs, play=play)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(page(shown), encoding="utf-8")

@@ -28,9 +28,10 @@ MOST_WARNINGS = 20_000  # characters
 WINDOW = 10  # episodes in the running mean of training returns
 
 
-def view(*runs: str | Path) -> dict[str, Any]:
+def view(*runs: str | Path, play: int = 0) -> dict[str, Any]:
     """Return everything a report shows of these runs; a folder of seeds becomes one group.
 
+    With `play` so many episodes are played with each agent, whose critics' estimates stand beside what came of them.
     Raises `UsageError` for paths that are no run. A run that cannot be read is in the answer with its problem.
     """
     if not runs:
@@ -47,7 +48,7 @@ def view(*runs: str | Path) -> dict[str, Any]:
         seen |= {each.resolve() for each in new}
         curves = []
         for each in new:
-            told, curve = _run(each, os.path.relpath(each.absolute(), above))
+            told, curve = _run(each, os.path.relpath(each.absolute(), above), play)
             found.append({**told, "group": name if seeds else None})
             curves.append((curve, told["evaluations"]["minutes"]))
         if len(whole := [(curve, minutes) for curve, minutes in curves if curve.steps]) > 1:
@@ -55,10 +56,11 @@ def view(*runs: str | Path) -> dict[str, Any]:
     return {"runs": found, "groups": groups, "differences": _differences(found)}
 
 
-def _run(path: Path, name: str) -> tuple[dict[str, Any], Curve]:
+def _run(path: Path, name: str, play: int) -> tuple[dict[str, Any], Curve]:
     seen = glance(path, name)
     told: dict[str, Any] = {**seen._asdict(), "settings": {}, "versions": {}, "machine": {}}
     told |= {"warnings": "", "command": None, "target_entropy": None, "video": None, "returns": []}
+    told |= {"estimates": None}
     told |= {"evaluations": {"steps": [], "minutes": [], "return": []}, "episodes": {}, "metrics": {}}
     if seen.problem:
         return told, Curve([], [])
@@ -87,6 +89,10 @@ def _run(path: Path, name: str) -> tuple[dict[str, Any], Curve]:
         told["episodes"] = _curve(episodes["env_steps"], {"return": smooth}, metrics)
     told["warnings"] = _text(path / "warnings.txt")
     told["video"] = _video(path)
+    if play:
+        from rucksac.reporting.estimates import estimates  # which needs PyTorch
+
+        told["estimates"] = estimates(path, saved["environment"], play)
     return told, curve
 
 
