@@ -1,45 +1,61 @@
 """How often `rucksac diagnose` finds fault with runs that learn as they should.
 
     python benchmarks/diagnose.py
+    python benchmarks/diagnose.py RUN [RUN ...]
 
-Trains each task with default settings and a few seeds, briefly, and diagnoses each run; every finding is a false alarm.
-Writes benchmarks/results/diagnose.csv, a row per run; `findings` has their names.
+Trains each task with default settings and a few seeds, briefly, or takes healthy runs that are there, and diagnoses
+each; every finding is a false alarm. Writes benchmarks/results/diagnose.csv, a row per run: `settings` are the flags
+that are not the default ones, `findings` the names of what was found; Q at the starts and what was obtained are means.
 """
 
 import csv
+import shlex
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import rucksac
 from rucksac.diagnosing.diagnosis import diagnose
+from rucksac.training.reproduction import reproduction
 
 RESULT = Path(__file__).parent / "results/diagnose.csv"
 TASKS = {"Pendulum-v1": (3_000, 3), "CartPole-v1": (3_000, 3), "HalfCheetah-v5": (3_000, 2), "Hopper-v5": (3_000, 2)}
-COLUMNS = ("environment", "seed", "steps", "grad_steps", "estimated", "obtained", "findings")
+COLUMNS = ("environment", "seed", "settings", "env_steps", "grad_steps", "estimated", "obtained", "findings")
 
 
-def row(env: str, seed: int, steps: int, folder: Path) -> dict:
+def row(run: Path) -> dict:
     """Return what is found of one run."""
-    rucksac.train(env, run=folder, seed=seed, steps=steps, threads=1, compile="never", eval_episodes=1)
-    found = diagnose(folder)
+    found = diagnose(run)
     assert found.estimates
     assert not found.evidence.missing
     estimated, obtained = (round(float(each.mean()), 2) for each in found.estimates[:2])
+    env, *settings = shlex.split(reproduction(run)["command"])[2:]
+    steps = found.evidence.env_steps, found.evidence.grad_steps
     names = "; ".join(finding.what for finding in found.findings)
-    return dict(zip(COLUMNS, (env, seed, steps, found.evidence.grad_steps, estimated, obtained, names), strict=True))
+    values = env, found.evidence.config.seed, " ".join(settings), *steps, estimated, obtained, names
+    return dict(zip(COLUMNS, values, strict=True))
 
 
-def main() -> None:
+def trained(folder: Path) -> Iterator[Path]:
+    """Train and yield one run after the other."""
+    for env, (steps, seeds) in TASKS.items():
+        for seed in range(1, seeds + 1):
+            run = folder / f"{env}-{seed}"
+            rucksac.train(env, run=run, seed=seed, steps=steps, threads=1, compile="never", eval_episodes=1)
+            yield run
+
+
+def main(runs: list[str]) -> None:
     with RESULT.open("w", newline="") as stream, tempfile.TemporaryDirectory() as folder:
         writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        for env, (steps, seeds) in TASKS.items():
-            for seed in range(1, seeds + 1):
-                told = row(env, seed, steps, Path(folder) / f"{env}-{seed}")
-                writer.writerow(told)
-                stream.flush()
-                print(told)
+        for run in map(Path, runs) if runs else trained(Path(folder)):
+            told = row(run)
+            writer.writerow(told)
+            stream.flush()
+            print(told)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -146,6 +146,12 @@ def by_each_method(*sizes):
     return [each for method in ("exact", "welch", "percentiles") for each in comparison("equal", method, *sizes)]
 
 
+def false_alarms():
+    """Return how many healthy runs were diagnosed, of how many tasks, and how many of them were found fault with."""
+    found = rows("diagnose")
+    return len(found), len({row["environment"] for row in found}), sum(bool(row["findings"]) for row in found)
+
+
 SIZES = ((3, 3), (5, 5), (10, 10), (3, 10), (5, 10))
 BIG = {"width": lambda width: width >= 256, "batch": lambda batch: batch >= 256, "threads": lambda count: count == 2}
 FIGURES = {
@@ -205,6 +211,8 @@ FIGURES = {
         ("one interquartile mean covers {:.0f} % on average", lambda: comparison("iqm", "percentiles", 3, 3)),
         ("it covers {:.0f} % with three runs", lambda: comparison("iqm", "t", 3, 3)),
     ],
+    "diagnose.md": [("of {} brief healthy runs of {} tasks it found fault with {}", false_alarms)],
+    "adr/0027-diagnoses.md": [("of {} runs of {} tasks it found fault with {}", false_alarms)],
     "recipes.md": [
         (f"{{:,.0f}} (`{recipe}`)", functools.partial(lambda name: [after(4_000, name)], recipe))
         for recipe in ("pranz24", "spinningup", "sac", "notebook", "sac-v1", "td3", "ddpg")
