@@ -29,7 +29,7 @@ SIZE, INSIDE_SIZE, SIZES = (8.0, 5.0), (11.0, 6.5), (1.0, 50.0)  # inches; the l
 NARROW = 6.0  # inches below which letters are smaller
 LETTERS = 13  # of a label to an inch
 LOGARITHMIC = ("alpha", "critic_loss")
-STYLE = {
+STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.formatter.limits": (-5, 6),
