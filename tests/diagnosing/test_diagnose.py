@@ -135,7 +135,7 @@ def test_a_run_that_learns_gets_no_advice(planted):
 
 @pytest.mark.long
 def test_critics_that_expect_too_much(planted):
-    settings = {**LONGER, "critics": 1, "utd": 8.0, "lr": 3e-3, "tau": 0.2, "steps": 280}
+    settings = {**LONGER, "critics": 1, "utd": 8.0, "lr": 3e-3, "tau": 0.2, "steps": 280, "log_every": 100}
     found = planted(cart(), **settings)["over-estimation"]
     assert np.mean(found.values["estimated"]) > np.mean(found.values["obtained"])
     assert found.flags == ("--critics", "2")
