@@ -285,7 +285,9 @@ def _overestimation(seen: Evidence) -> Iterator[Finding]:
 def _still_falls(q: np.ndarray) -> bool:
     """Return whether Q, (rows,), is on its way down from the zero that it begins at, as where returns are negative."""
     fifth = max(1, len(q) // RECENT)
-    return len(q) > 1 and q[-2 * fifth : -fifth].mean() - q[-fifth:].mean() > FALLING * abs(q[-fifth:].mean())
+    if len(q) < 2 or (now := float(q[-fifth:].mean())) >= 0.0:
+        return False
+    return float(q[-2 * fifth : -fifth].mean()) - now > FALLING * -now
 
 
 def _networks(seen: Evidence) -> Iterator[Finding]:
