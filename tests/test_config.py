@@ -72,7 +72,7 @@ def test_the_recipes_are_what_their_sources_say():
 
 GIVEN = {"target_critics": 1, "quantiles": 3, "dropped_quantiles": 1, "target_entropy": -1.0, "initial_alpha": 0.5,
          "temperature_lr": 0.1, "lr_end": 0.5, "lr_steps": 9, "categories": 7, "largest_return": 9.0,
-         "priority_beta": 0.5}  # fmt: skip
+         "priority_beta": 0.5, "most_lag": 4}  # fmt: skip
 WITHOUT_USE = [
     ("target_entropy", {"deterministic_policy": True}, "--no-deterministic-policy"),
     ("target_entropy", {"alpha": 0.2}, "--alpha learned"),
@@ -93,6 +93,7 @@ WITHOUT_USE = [
     ("lr_steps", {}, "--lr-schedule linear"),
     ("priority_beta", {}, "--priorities 0.6"),
     ("hindsight_strategy", {}, "--hindsight 4"),
+    ("most_lag", {}, "--collectors 2"),
 ]
 
 

@@ -103,6 +103,11 @@ class Agent:
         weights = dict(zip(self._weights, tensors, strict=False))
         return (self.algorithm.act(weights, *tensors[len(weights) :]),)
 
+    def acting_tensors(self) -> list[Tensor]:
+        """Return every tensor that `act` depends on and learning changes; they share the agent's memory."""
+        statistics = vars(self.normaliser.seen) if self.normaliser and self.normaliser.seen else {}
+        return [*self._weights.values(), *map(torch.from_numpy, statistics.values())]
+
     def tensors(self) -> dict[str, Tensor]:
         """Return every tensor that learning changes, by name; they share the agent's memory."""
         leaves, _ = pytree.tree_flatten_with_path(self.state)

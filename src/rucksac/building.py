@@ -108,7 +108,7 @@ def build(
     normaliser = None
     if config.normalise_observations or config.normalise_rewards or config.reward_scale != 1.0:
         what = config.normalise_observations, config.normalise_rewards, config.reward_scale
-        normaliser = Normaliser(obs_size, config.envs, config.gamma, *what)
+        normaliser = Normaliser(obs_size, config.env_count, config.gamma, *what)
     return Agent(config, spaces, algorithm, normaliser, default_networks)
 
 
@@ -162,20 +162,25 @@ def compile_steps(learner: Learner, only_cached: bool = False) -> str | None:
     agent = learner.agent
     if agent.config.compile == "never":
         return "--compile never was given"
-    rows, envs = agent.config.batch_size, agent.config.envs
-    obs, action = agent.spaces.obs_size, agent.spaces.action_size
+    rows, obs, action = agent.config.batch_size, agent.spaces.obs_size, agent.spaces.action_size
     batch = Batch(*map(torch.zeros, ((rows, obs), (rows, action), (rows,), (rows,), (rows, obs))))
     if agent.config.priorities:
         batch = batch._replace(weight=torch.zeros(rows))
-    some = agent.act_arguments(*(np.zeros((envs, size), np.float32) for size in (obs, action)))
     try:
-        agent.act_function = _native(agent.act_in_order, some, agent.device, only_cached)
+        compile_acting(agent, only_cached)
         for improve in (True, False) if agent.config.policy_delay > 1 else (True,):
             step = functools.partial(learner.step_in_place, improve=improve)
             learner.functions[improve] = _native(step, learner.arguments(batch), agent.device, only_cached)
     except CompilerMissing as error:
         return str(error)
     return None
+
+
+def compile_acting(agent: Agent, only_cached: bool = False) -> None:
+    """Compile acting to native code; raise `CompilerMissing` where that cannot be done."""
+    sizes = agent.spaces.obs_size, agent.spaces.action_size
+    some = agent.act_arguments(*(np.zeros((agent.config.envs, size), np.float32) for size in sizes))
+    agent.act_function = _native(agent.act_in_order, some, agent.device, only_cached)
 
 
 def _native(

@@ -54,6 +54,7 @@ ALL_QUANTILES = Idle(
     "--returns expected",
 )
 OWN_GOALS = Idle(lambda config: not config.hindsight, "goals stay as they are", "--hindsight 4")
+NO_COLLECTORS = Idle(lambda config: not config.collectors, "actions are never behind", "--collectors 2")
 UNIFORM = Idle(lambda config: not config.priorities, "transitions are drawn uniformly", "--priorities 0.6")
 LONGEST_WARMUP = 10_000  # unless one is given
 
@@ -91,6 +92,10 @@ class Config:
     """Environments that act side by side; every clock still counts each of their steps."""
     workers: Annotated[int, ENVIRONMENT, whole(0, 10_000)] = 0
     """Processes that share the environments among them; 0 keeps them in the process that learns."""
+    collectors: Annotated[int, ENVIRONMENT, whole(0, 1_000)] = 0
+    """Processes that act while the run learns, with an environment each; with 0 acting and learning take turns."""
+    most_lag: Annotated[int, ENVIRONMENT, whole(0), NO_COLLECTORS] = 32
+    """Gradient steps that a collector's action may be behind; with 0 collectors and learning take turns."""
     time_limit: Annotated[int | None, ENVIRONMENT, COMMON, either(None, whole(1))] = None
     """Steps after which an episode is cut off, in place of the environment's own limit."""
     frame_skip: Annotated[int, ENVIRONMENT, whole(1, 10_000)] = 1
@@ -282,10 +287,15 @@ class Config:
             raise UsageError(
                 f"--workers is {self.workers} for {self.envs} environments; give at most as many, or more --envs"
             )
-        if self.buffer_size < 2 * self.envs:
+        if self.collectors and (self.envs > 1 or self.workers):
             raise UsageError(
-                f"{self.envs} environments do not fit a replay memory of {self.buffer_size} rows, two each at least; "
-                f"give at least --buffer-size {2 * self.envs}"
+                f"each of --collectors {self.collectors} has one environment in a process of its own, so --envs and "
+                "--workers do not go with it; leave them out"
+            )
+        if self.buffer_size < 2 * self.env_count:
+            raise UsageError(
+                f"{self.env_count} environments do not fit a replay memory of {self.buffer_size} rows, two each at "
+                f"least; give at least --buffer-size {2 * self.env_count}"
             )
         if self.buffer_size < 2 * self.batch_size + 2:  # even episodes of one step must fill a batch
             raise UsageError(
@@ -297,6 +307,11 @@ class Config:
         """Return the settings as a run keeps them: more --steps, given later, must not change its past."""
         falls = self.lr_schedule != "constant"
         return dataclasses.replace(self, warmup=self.random_steps, lr_steps=self.rate_steps if falls else None)
+
+    @property
+    def env_count(self) -> int:
+        """Return the number of environments to train in."""
+        return self.collectors or self.envs
 
     @property
     def random_steps(self) -> int:

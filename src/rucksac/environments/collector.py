@@ -1,14 +1,15 @@
-"""Collecting experience: acts, hands out transitions, starts episodes anew, counts returns."""
+"""Collecting experience in the process that learns: acts, hands out transitions, starts episodes anew."""
 
 from collections.abc import Callable
 
 import numpy as np
 
 from rucksac.environments.env_group import Began, EnvGroup, Lost, play
+from rucksac.environments.episodes import Episodes
 from rucksac.environments.spaces import EnvAdapter, Stepped
-from rucksac.environments.transitions import Collected, Episode, Policy, Transition
+from rucksac.environments.transitions import Collected, Policy
 from rucksac.errors import UsageError
-from rucksac.streams import Stream, generator, integer
+from rucksac.streams import Stream, generator
 
 
 class LocalEnvGroup:
@@ -32,24 +33,18 @@ class LocalEnvGroup:
         return play(self.adapters[env_index], seed, actions)
 
 
-class Collector:
-    """Acts in a group of environments. Every episode starts from a seed of its own, derived from the run's seed."""
+class Collector(Episodes):
+    """Acts in a group of environments, between gradient steps."""
 
-    STATE = ("warmup", "obs", "started", "seeds", "lengths", "returns")  # the environments themselves are re-enacted
+    STATE = ("warmup", *Episodes.STATE)
+    envs: EnvGroup
 
     def __init__(self, envs: EnvGroup, seed: int) -> None:
-        self.envs, self.seed, self.warmup = envs, seed, generator(seed, Stream.WARMUP)
-        self.obs = np.empty((len(envs), envs.spaces.obs_size), np.float32)
-        self.started, self.seeds, self.lengths = ([0] * len(envs) for _ in range(3))
-        self.returns = [0.0] * len(envs)
-        self.actions: list[list[np.ndarray]] = [[] for _ in range(len(envs))]  # of the open episode, to re-enact it
-        self.over = list(range(len(envs)))  # environments whose next episode is to be begun
+        super().__init__(envs, seed)
+        self.warmup = generator(seed, Stream.WARMUP)
 
     def collect(self, policy: Policy | None, lap: Callable[[str], None] = lambda _: None) -> Collected:
-        """Act once in every environment, at random where no policy is given; `lap` takes the time of each phase.
-
-        Raises `UsageError` when an environment fails; the same actions are then taken when the run goes on.
-        """
+        """See `Episodes`; acts once in every environment."""
         stream = policy.acting_noise if policy else self.warmup
         before = stream.bit_generator.state
         actions = policy.act(self.obs) if policy else self.envs.spaces.actions.random(stream, len(self.envs))
@@ -66,32 +61,15 @@ class Collector:
         """Act once in every environment, actions (E, A)."""
         collected = Collected([], [], [])
         for env_index, outcome in enumerate(self.envs.step(actions)):
-            if isinstance(outcome, Began):
-                self.obs[env_index] = outcome.obs
-            elif isinstance(outcome, Lost):
-                collected.lost.append(env_index)
-            else:
-                obs, action = self.obs[env_index].copy(), actions[env_index]
-                collected.transitions.append(Transition(env_index, obs, action, **outcome._asdict()))
-                self.returns[env_index] += outcome.reward
-                self.lengths[env_index] += 1
-                self.actions[env_index].append(action)
-                self.obs[env_index] = outcome.next_obs
-                if outcome.terminated or outcome.truncated:
-                    seed = self.seeds[env_index] if self.envs.seeded else -1
-                    collected.finished.append(Episode(seed, self.returns[env_index], self.lengths[env_index]))
-                    self.over.append(env_index)
+            self.took(env_index, actions[env_index], outcome, collected)
         self.over += collected.lost
         return collected
 
     def begin_episodes(self) -> None:
-        """Start the next episode where one is over, now that its transitions are safe: a reset may fail."""
         if not self.over:
             return
         for env_index in self.over:
-            self.seeds[env_index] = integer(self.seed, Stream.EPISODE, env_index, self.started[env_index])
+            self.seeds[env_index] = self.next_seed(env_index)
         for env_index, obs in self.envs.reset({env_index: self.seeds[env_index] for env_index in self.over}).items():
-            self.returns[env_index], self.lengths[env_index], self.actions[env_index] = 0.0, 0, []
-            self.started[env_index] += 1
-            self.obs[env_index] = obs
+            self.began(env_index, obs)
         self.over = []

@@ -17,25 +17,29 @@ class Lost(NamedTuple):
     """The environment failed and was made anew: its episode cannot go on."""
 
 
-class EnvGroup(Protocol):
-    """Several environments, wherever they run."""
+class Replayable(Protocol):
+    """Several environments that can be brought back to the middle of an episode."""
 
     spaces: Spaces
-    seeded: bool  # whether every episode starts from the seed given to `reset`
+    seeded: bool  # whether every episode starts from the seed that the run has for it
 
     def __len__(self) -> int: ...
-
-    def reset(self, seeds: dict[int, int]) -> dict[int, np.ndarray]:
-        """Start an episode in each environment named, from its seed; return their first observations (O,)."""
-
-    def step(self, actions: np.ndarray) -> list[Stepped | Began | Lost]:
-        """Act once in every environment, actions (E, A)."""
 
     def play(self, env_index: int, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:
         """Start an episode in one environment and take the actions (n, A) until it ends; return what was seen.
 
         Where that cannot be done it is `nothing_played`.
         """
+
+
+class EnvGroup(Replayable, Protocol):
+    """Several environments, wherever they run."""
+
+    def reset(self, seeds: dict[int, int]) -> dict[int, np.ndarray]:
+        """Start an episode in each environment named, from its seed; return their first observations (O,)."""
+
+    def step(self, actions: np.ndarray) -> list[Stepped | Began | Lost]:
+        """Act once in every environment, actions (E, A)."""
 
 
 def play(adapter: EnvAdapter, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from rucksac.environments.collector import Collector
+from rucksac.environments.episodes import Episodes
 
 
-def reenact(collector: Collector, env_index: int, obs: np.ndarray, reward: np.ndarray) -> bool:
+def reenact(collector: Episodes, env_index: int, obs: np.ndarray, reward: np.ndarray) -> bool:
     """Play the environment's open episode again; return whether it went exactly as it was stored.
 
     obs (n, O) and reward (n,) are what was seen before and after each of the last n actions. When the environment

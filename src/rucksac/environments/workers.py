@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import cloudpickle
 import numpy as np
@@ -57,11 +57,11 @@ class Faults:
     def count(self, fault: Fault, env_indices: list[int]) -> None:
         """Take note of one more; raise `EnvironmentFailed` when it is one too many, or the same at once again."""
         if fault.traceback and self._last.get(env_indices[0]) == fault.message:
-            raise _failed(fault, "; it did the same in the episode before")
+            raise failed(fault, "; it did the same in the episode before")
         self._last[env_indices[0]] = fault.message
         self.seen += 1
         if self.seen > self.allowed:
-            raise _failed(fault, f"; --restarts {self.allowed} are used up")
+            raise failed(fault, f"; --restarts {self.allowed} are used up")
         which = (
             f"Environment {env_indices[0]}"
             if len(env_indices) == 1
@@ -75,6 +75,24 @@ class Faults:
 
 class RemoteTraceback(Exception):
     """The traceback of what an environment raised in a worker."""
+
+
+def setup_of(source: EnvSource, *others: Any) -> bytes:
+    """Return what a process is told first: what makes its environments, and what else it needs; raise `UsageError`."""
+    if os.name == "nt":
+        raise UsageError("--workers and --collectors are not for Windows; leave them out, --envs alone works there")
+    try:
+        return cloudpickle.dumps((source, *others))
+    except Exception as error:  # whatever the things inside raise when they are asked to be pickled
+        raise UsageError(
+            f"{name_of(source)} cannot be sent to a worker ({error}); make it hold nothing but what makes an "
+            "environment, or leave out --workers and --collectors"
+        ) from error
+
+
+def shared_file() -> IO[bytes]:
+    """Return an open file that processes share as memory and that goes with the last of them."""
+    return tempfile.TemporaryFile(dir=SHARED_MEMORY if os.path.isdir(SHARED_MEMORY) else None)
 
 
 def shared_rows(fileno: int, envs: int, spaces: Spaces) -> np.ndarray:
@@ -95,42 +113,52 @@ def shared_rows(fileno: int, envs: int, spaces: Spaces) -> np.ndarray:
 class Worker:
     """The parent's end of one process and the environments it has."""
 
-    def __init__(self, env_indices: list[int], setup: bytes, shared: int, timeout: float) -> None:
+    def __init__(self, env_indices: list[int], setup: bytes, shared: int, timeout: float, child: str = CHILD) -> None:
         self.env_indices, self._setup, self._shared, self._timeout = env_indices, setup, shared, timeout
+        self._child = child
         self.start()
 
     def start(self) -> None:
         """Start the process, in place of an earlier one if there was one; its first answer says how that went."""
-        self._connection, theirs = Pipe()
+        self.connection, theirs = Pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(theirs.fileno())],
+            [sys.executable, "-c", self._child, str(theirs.fileno())],
             pass_fds=(theirs.fileno(), self._shared),
             env={**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
             start_new_session=True,  # Ctrl-C is for the parent, which ends its workers itself
         )
         theirs.close()
         with contextlib.suppress(OSError):  # it has died, which `answer` finds out
-            self._connection.send_bytes(self._setup)
-            self._connection.send((self.env_indices, self._shared))
+            self.connection.send_bytes(self._setup)
+            self.connection.send((self.env_indices, self._shared))
+
+    @property
+    def pid(self) -> int:
+        """Return the number of the process."""
+        return self._process.pid
 
     def ask(self, *message: Any) -> None:
         """Send a request; `answer` has what comes of it."""
         with contextlib.suppress(OSError):  # it has died, which `answer` finds out
-            self._connection.send(message)
+            self.connection.send(message)
 
     def answer(self, patience: float = 0.0) -> Any:
         """Return the answer, or a `Fault` when the process has died or hangs; raise `UsageError` when it sends one."""
         timeout = max(self._timeout, patience)
         try:
-            if not self._connection.poll(timeout):
+            if not self.connection.poll(timeout):
                 return Fault(f"it gave no answer for {timeout:g} seconds")
-            answer = self._connection.recv()
+            answer = self.connection.recv()
         except (EOFError, OSError):
-            code = self.end(SECONDS_TO_DIE)
-            return Fault(f"its process died ({f'signal {-code}' if code < 0 else f'exit code {code}'})")
+            return self.died()
         if isinstance(answer, UsageError):
             raise answer
         return answer
+
+    def died(self) -> Fault:
+        """Return what is said of a process that has closed its end of the connection."""
+        code = self.end(SECONDS_TO_DIE)
+        return Fault(f"its process died ({f'signal {-code}' if code < 0 else f'exit code {code}'})")
 
     def end(self, seconds: float = 0.0) -> int:
         """End the process and all that it started, after some seconds to do so itself; return its exit code."""
@@ -143,7 +171,7 @@ class Worker:
 
     def hang_up(self) -> None:
         """Let the process know that nothing more is wanted."""
-        self._connection.close()
+        self.connection.close()
 
 
 class WorkerEnvGroup:
@@ -155,18 +183,10 @@ class WorkerEnvGroup:
     seeded = True
 
     def __init__(self, source: EnvSource, config: Config, faults: Faults) -> None:
-        if os.name == "nt":
-            raise UsageError("--workers is not for Windows; leave it out, --envs alone works there")
         self.config, self._faults = config, faults
         self._under_way: set[int] = set()  # environments whose episode has begun and is not lost
-        try:
-            setup = cloudpickle.dumps((source, config))
-        except Exception as error:  # whatever the things inside raise when they are asked to be pickled
-            raise UsageError(
-                f"{name_of(source)} cannot be sent to a worker ({error}); make it hold nothing but what makes an "
-                "environment, or leave out --workers"
-            ) from error
-        self._file = tempfile.TemporaryFile(dir=SHARED_MEMORY if os.path.isdir(SHARED_MEMORY) else None)  # noqa: SIM115
+        setup = setup_of(source, config)
+        self._file = shared_file()
         shares = [share.tolist() for share in np.array_split(np.arange(config.envs), config.workers)]
         self._workers = [Worker(share, setup, self._file.fileno(), config.env_timeout) for share in shares]
         try:
@@ -243,7 +263,7 @@ class WorkerEnvGroup:
         """Return the spaces of the environments that a worker has just made."""
         answer = worker.answer(SECONDS_TO_START)
         if isinstance(answer, Fault):
-            raise _failed(answer)
+            raise failed(answer)
         return from_json(answer)
 
     def _replace(self, worker: Worker, fault: Fault) -> None:
@@ -274,7 +294,7 @@ class WorkerEnvGroup:
 def serve(connection_fileno: int) -> None:
     """Be a worker: make environments, answer requests until the parent closes the connection."""
     connection = Connection(connection_fileno)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    end_with_parent()
     source, config = cloudpickle.loads(connection.recv_bytes())
     env_indices, shared = connection.recv()
     adapters: dict[int, EnvAdapter] = {}
@@ -329,8 +349,12 @@ def serve(connection_fileno: int) -> None:
                 adapter.env.close()
 
 
-def _end_with(parent: int) -> None:
+def end_with_parent() -> None:
     """End this process and all that it started once its parent is gone, whatever its environments are busy with."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(SECONDS_BETWEEN_LOOKS)
     os.killpg(os.getpid(), signal.SIGKILL)
@@ -343,7 +367,8 @@ def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
         return Fault(str(error), "".join(traceback.format_exception(error.__cause__)))
 
 
-def _failed(fault: Fault, more: str = "") -> EnvironmentFailed:
+def failed(fault: Fault, more: str = "") -> EnvironmentFailed:
+    """Return the error for what went wrong in a worker, with `more` behind its message."""
     error = EnvironmentFailed(f"an environment failed in its worker: {fault.message}{more}")
     error.__cause__ = RemoteTraceback(f"\n{fault.traceback}") if fault.traceback else None
     return error

@@ -90,7 +90,10 @@ class Loop:
         agent, progress, lap = self.training.agent, self.training.progress, self.lap
         config = agent.config
         not_due = config.utd * (progress.env_steps % config.update_every)  # what the unfinished block owes
+        collector = self.training.collector
         while progress.owed - not_due >= 1.0 - 1e-9 and not self.stop.is_set():  # 0.1 owed ten times is one
+            if agent.grad_steps >= collector.learn_until:
+                break
             batch = self.training.sampler.sample()
             lap("sample")
             metrics, td_error = self.training.learner.update(batch)
@@ -108,7 +111,7 @@ class Loop:
         env_steps, over = progress.env_steps, progress.env_steps >= config.steps
         if not stop.is_set() and crossed(progress.logged, env_steps, config.log_every):
             if progress.sums:
-                record("metrics", [metrics_row(progress, agent.grad_steps, agent.algorithm.metrics())])
+                record("metrics", [metrics_row(progress, agent.grad_steps, self.training.metrics)])
             progress.logged, progress.sums, progress.counts = env_steps, {}, {}
             lap("record")
         evaluation_due = crossed(progress.evaluated, env_steps, config.eval_every) or over

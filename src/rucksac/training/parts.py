@@ -6,6 +6,7 @@ from typing import Any
 from rucksac.agent import Agent
 from rucksac.environments.collector import Collector
 from rucksac.environments.env_group import EnvGroup
+from rucksac.environments.episodes import Episodes
 from rucksac.environments.spaces import Spaces
 from rucksac.experience.columns import Column
 from rucksac.experience.hindsight import Goals, Hindsight
@@ -16,6 +17,8 @@ from rucksac.experience.replay import Replay
 from rucksac.experience.sampling import Sampler, UniformPick, one_step
 from rucksac.learner import Learner
 from rucksac.streams import Stream, generator
+from rucksac.training.collectors import Collectors
+from rucksac.training.crew import Crew
 from rucksac.training.progress import Progress
 
 
@@ -34,10 +37,15 @@ class Training:
 
     agent: Agent
     learner: Learner
-    collector: Collector
+    collector: Episodes
     replay: Replay
     sampler: Sampler
     progress: Progress
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Return the names of all metrics of the run."""
+        return *self.agent.algorithm.metrics(), *(["lag"] if self.agent.config.collectors else [])
 
     def parts(self) -> dict[str, Any]:
         """Return what holds state, by its name in a checkpoint."""
@@ -51,7 +59,7 @@ class Training:
         }
 
 
-def prepare(agent: Agent, envs: EnvGroup, progress: Progress, goals: Goals | None = None) -> Training:
+def prepare(agent: Agent, envs: EnvGroup | Crew, progress: Progress, goals: Goals | None = None) -> Training:
     """Return all parts of a run before its first step; no episode has begun. `goals` are for hindsight."""
     config = agent.config
     replay = Replay(config.buffer_size, len(envs), columns_of(agent.spaces))
@@ -69,7 +77,7 @@ def prepare(agent: Agent, envs: EnvGroup, progress: Progress, goals: Goals | Non
     return Training(
         agent=agent,
         learner=Learner(agent),
-        collector=Collector(envs, config.seed),
+        collector=Collectors(envs, agent, progress) if isinstance(envs, Crew) else Collector(envs, config.seed),
         replay=replay,
         sampler=Sampler(replay, pick, fold, config.batch_size, transforms),
         progress=progress,

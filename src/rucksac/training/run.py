@@ -3,7 +3,7 @@
 import dataclasses
 import shlex
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from rucksac.environments.env_group import EnvGroup
 from rucksac.environments.goals import open_goals
 from rucksac.environments.making import name_of
 from rucksac.environments.opening import open_envs
+from rucksac.environments.workers import Faults
 from rucksac.errors import UsageError
 from rucksac.files import Beginning
 from rucksac.resources import available_threads
@@ -24,6 +25,7 @@ from rucksac.text import count, size
 from rucksac.training.callbacks import calling
 from rucksac.training.checkpoint import Checkpoints
 from rucksac.training.console import Console
+from rucksac.training.crew import Crew, evaluation_group
 from rucksac.training.diagnosis import Watchdog, divergence
 from rucksac.training.evaluate import Evaluation
 from rucksac.training.filming import films
@@ -51,6 +53,12 @@ class Result:
     stop: StopRequest
 
 
+EXACT_WITHOUT_LAG = (
+    "Collectors with --most-lag above 0: nothing of the checkpoint is lost, but from here on the run is not the one it "
+    "would have been; --most-lag 0 resumes exactly."
+)
+
+
 class Run:
     """One run from its first environment to its summary."""
 
@@ -75,7 +83,7 @@ class Run:
                 if resuming and (changed := folder.changed_versions()):
                     notes.append(f"{changed}: from here on the run may not be the one it would have been.")
                 self._write_config(folder, training.agent)
-            csv = self._open_logs(training.agent.algorithm.metrics(), kept, cleanup)
+            csv = self._open_logs(training.metrics, kept, cleanup)
             if resuming and self.path:
                 progress.evaluation = evaluation_at(self.path, progress.evaluated)
             track = self._trackers(cleanup)
@@ -98,11 +106,22 @@ class Run:
 
     def _make(self, progress: Progress, cleanup: ExitStack) -> tuple[Training, EnvGroup]:
         """Return the parts of the run, without an episode begun, and other environments to evaluate in."""
-        envs, evaluation_envs = open_envs(self.plan.env, self.config, cleanup, self.report.warn)
+        plan, config, warn = self.plan, self.config, self.report.warn
+        envs: EnvGroup | Crew
+        evaluation_envs: EnvGroup
+        if config.collectors:
+            faults = Faults(config.restarts, warn)
+            evaluation_envs = cleanup.enter_context(closing(evaluation_group(plan.env, config, faults)))
+        else:
+            envs, evaluation_envs = open_envs(plan.env, config, cleanup, warn)
         cleanup.enter_context(computing(self.threads))
-        agent = build(self.config, envs.spaces, self.plan.policy, self.plan.critic, chosen(self.config.device))
-        require_memory(self.config, envs.spaces)
-        goals = open_goals(self.plan.env, self.config, envs.spaces, cleanup) if self.config.hindsight else None
+        spaces = evaluation_envs.spaces
+        agent = build(config, spaces, plan.policy, plan.critic, chosen(config.device))
+        require_memory(config, spaces)
+        if config.collectors:
+            crew = Crew(plan.env, agent, (plan.policy, plan.critic), self.threads, faults)
+            envs = cleanup.enter_context(closing(crew))
+        goals = open_goals(plan.env, config, spaces, cleanup) if config.hindsight else None
         return prepare(agent, envs, progress, goals), evaluation_envs
 
     def _folder(self, resuming: bool, progress: Progress, cleanup: ExitStack) -> RunFolder | None:
@@ -121,11 +140,13 @@ class Run:
         """Bring the parts to the last checkpoint or the first step; return what to keep of the logs, what to tell."""
         if checkpoints and checkpoints.exist():  # a run killed before its first one starts again
             kept, notes = checkpoints.restore(training)
-            if training.progress.env_steps >= self.config.steps + self.config.envs:
+            if training.progress.env_steps >= self.config.steps + self.config.env_count:
                 raise UsageError(
                     f"{self.shown_path} has {training.progress.env_steps:,} steps behind it, but --steps is "
                     f"{self.config.steps:,}; give more"
                 )
+            if self.config.collectors and self.config.most_lag:
+                notes.append(EXACT_WITHOUT_LAG)
             return kept, notes
         if self.path and (self.path / "replay").exists() and not (self.path / "checkpoints").exists():
             raise UsageError(f"{self.shown_path} lost its checkpoints; put them back, or train anew elsewhere")
@@ -164,7 +185,9 @@ class Run:
             self.console.start(self._opening(training), compiles, health)
             cleanup.callback(lambda: self.console.close(progress.env_steps) if self.console else None)
             recorders.append(self.console.record)
-        watchdog = Watchdog(health, self.config.envs, lambda: progress.seconds.get("update", 0.0), self.report.warn)
+        watchdog = Watchdog(
+            health, self.config.env_count, lambda: progress.seconds.get("update", 0.0), self.report.warn
+        )
         return [*recorders, watchdog.record]
 
     def _trackers(self, cleanup: ExitStack) -> Recorder:
@@ -227,6 +250,9 @@ class Run:
         where = f"; writing to {self.shown_path}" if self.path else ""
         numbers = f"{count(spaces.obs_size, 'observation')}, {count(spaces.action_size, 'action')}"
         environments = count(config.envs, "environment")
+        if config.collectors:
+            lag = f"at most {count(config.most_lag, 'gradient step')} behind" if config.most_lag else "in turns"
+            environments = f"{count(config.collectors, 'collector')} of one environment each, {lag}, one to evaluate"
         if config.workers:
             environments += f" in {count(config.workers, 'worker')} of one thread each, one more to evaluate"
         progress = f"going on at step {done:,} of {config.steps:,}" if done else count(config.steps, "step")

@@ -106,7 +106,7 @@ def _take_replay(training: Training, trained: Agent, run: Path) -> None:
             f"the replay memory of {run} has steps of --frame-skip {config.frame_skip}, not {own.frame_skip}; keep that"
             " or leave --start-with-replay out"
         )
-    kept = Replay(config.buffer_size, config.envs, columns_of(training.agent.spaces))
+    kept = Replay(config.buffer_size, config.env_count, columns_of(training.agent.spaces))
     try:
         load_replay(run, kept)
     except UNREADABLE as error:
