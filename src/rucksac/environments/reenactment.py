@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rucksac.environments.episodes import Episodes
+from rucksac.environments.collector import Episodes
 
 
 def reenact(collector: Episodes, env_index: int, obs: np.ndarray, reward: np.ndarray) -> bool:

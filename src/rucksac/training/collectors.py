@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from rucksac.agent import Agent
+from rucksac.environments.collector import Episodes
 from rucksac.environments.env_group import Lost
-from rucksac.environments.episodes import Episodes
 from rucksac.environments.spaces import Stepped
 from rucksac.environments.transitions import Collected, Policy
 from rucksac.streams import words_of

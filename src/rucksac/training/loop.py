@@ -51,6 +51,11 @@ def normalise(training: Training, collected: Collected) -> None:
             normaliser.learn(env_index, obs, reward, terminated or truncated)
 
 
+def metrics_of(training: Training) -> tuple[str, ...]:
+    """Return the names of all metrics of a run."""
+    return *training.agent.algorithm.metrics(), *(["lag"] if training.agent.config.collectors else [])
+
+
 LISTENERS: tuple[Listener, ...] = (store, normalise)
 
 
@@ -90,9 +95,8 @@ class Loop:
         agent, progress, lap = self.training.agent, self.training.progress, self.lap
         config = agent.config
         not_due = config.utd * (progress.env_steps % config.update_every)  # what the unfinished block owes
-        collector = self.training.collector
         while progress.owed - not_due >= 1.0 - 1e-9 and not self.stop.is_set():  # 0.1 owed ten times is one
-            if agent.grad_steps >= collector.learn_until:
+            if agent.grad_steps >= self.training.collector.learn_until:
                 break
             batch = self.training.sampler.sample()
             lap("sample")
@@ -111,7 +115,7 @@ class Loop:
         env_steps, over = progress.env_steps, progress.env_steps >= config.steps
         if not stop.is_set() and crossed(progress.logged, env_steps, config.log_every):
             if progress.sums:
-                record("metrics", [metrics_row(progress, agent.grad_steps, self.training.metrics)])
+                record("metrics", [metrics_row(progress, agent.grad_steps, metrics_of(self.training))])
             progress.logged, progress.sums, progress.counts = env_steps, {}, {}
             lap("record")
         evaluation_due = crossed(progress.evaluated, env_steps, config.eval_every) or over

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rucksac.agent import Agent
-from rucksac.environments.collector import Collector
+from rucksac.environments.collector import Collector, Episodes
 from rucksac.environments.env_group import EnvGroup
-from rucksac.environments.episodes import Episodes
 from rucksac.environments.spaces import Spaces
 from rucksac.experience.columns import Column
 from rucksac.experience.hindsight import Goals, Hindsight
@@ -41,11 +40,6 @@ class Training:
     replay: Replay
     sampler: Sampler
     progress: Progress
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Return the names of all metrics of the run."""
-        return *self.agent.algorithm.metrics(), *(["lag"] if self.agent.config.collectors else [])
 
     def parts(self) -> dict[str, Any]:
         """Return what holds state, by its name in a checkpoint."""

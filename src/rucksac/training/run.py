@@ -31,7 +31,7 @@ from rucksac.training.evaluate import Evaluation
 from rucksac.training.filming import films
 from rucksac.training.folder import RunFolder
 from rucksac.training.health import Health
-from rucksac.training.loop import Loop, Stopwatch
+from rucksac.training.loop import Loop, Stopwatch, metrics_of
 from rucksac.training.milestones import Milestones
 from rucksac.training.needs import replay_bytes, require_memory, threads_for
 from rucksac.training.parts import Training, prepare
@@ -83,7 +83,7 @@ class Run:
                 if resuming and (changed := folder.changed_versions()):
                     notes.append(f"{changed}: from here on the run may not be the one it would have been.")
                 self._write_config(folder, training.agent)
-            csv = self._open_logs(training.metrics, kept, cleanup)
+            csv = self._open_logs(metrics_of(training), kept, cleanup)
             if resuming and self.path:
                 progress.evaluation = evaluation_at(self.path, progress.evaluated)
             track = self._trackers(cleanup)
