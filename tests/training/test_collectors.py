@@ -75,6 +75,7 @@ def test_one_collector_without_lag_is_the_plain_loop_to_the_bit(tmp_path, traine
     assert {float(row["lag"]) for row in logs(tmp_path / "collected")["metrics"][3:]} == {0.0}
 
 
+@pytest.mark.long
 def test_without_lag_a_resumed_run_of_several_collectors_equals_the_uninterrupted_one(tmp_path, trained):
     settings = {"collectors": 2, "most_lag": 0, "utd": 0.5, "normalise_observations": True}
     train_run(plan(**settings), tmp_path / "whole", None)
@@ -87,6 +88,7 @@ def test_without_lag_a_resumed_run_of_several_collectors_equals_the_uninterrupte
     assert np.array_equal(resumed.collector.streams, whole.collector.streams)
 
 
+@pytest.mark.long
 def test_the_lag_is_bounded_every_transition_counts_once_and_a_resumed_run_says_what_it_is(tmp_path, trained):
     settings = {"collectors": 2, "most_lag": 3, "hindsight": 2, "time_limit": 5}
     train_run(plan("tests.worlds:Reach", **settings), tmp_path / "run", None)
@@ -106,6 +108,7 @@ def test_the_lag_is_bounded_every_transition_counts_once_and_a_resumed_run_says_
     assert set(seeds) <= {integer(1, Stream.EPISODE, env_index, each) for env_index in (0, 1) for each in range(40)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("most_lag", "number", "says"),
     [(0, signal.SIGKILL, "its process died (signal 9)"), (8, signal.SIGSTOP, "it gave no answer for 3 seconds")],
