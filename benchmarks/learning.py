@@ -8,7 +8,7 @@ on, at equal intervals from the first steps to the last. Every episode is a row 
 together with settings and versions. A run that was stopped goes on where it was when the same command is given again,
 one that is on record is not repeated; a peer's run starts over. Runs go side by side on one thread each, because
 returns do not depend on what else the machine does. `benchmarks/page.py` makes tables and pictures of the rows.
-Runs that settings are chosen by go to results/search with --search, with seeds from 101, and are not part of the page.
+Settings are chosen by seeds from 101, which the page shows apart.
 """
 
 import argparse
@@ -23,14 +23,13 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from throughput import peers_python
 
 HERE = Path(__file__).parent
-RESULTS, RUNS = HERE / "results", HERE / ".runs"
+RESULTS, RUNS = HERE / "results/learning", HERE / ".runs"
 COLUMNS = (
     "library",
     "recipe",
@@ -174,8 +173,8 @@ class Record:
 
     lock = threading.Lock()
 
-    def __init__(self, task: str, kind: str = "learning") -> None:
-        self.file = RESULTS / kind / f"{task}.csv.gz"
+    def __init__(self, task: str) -> None:
+        self.file = RESULTS / f"{task}.csv.gz"
 
     def rows(self) -> list[dict]:
         """Return all rows."""
@@ -191,7 +190,7 @@ class Record:
     def put(self, rows: list[dict]) -> None:
         """Add a run."""
         with self.lock:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
+            RESULTS.mkdir(parents=True, exist_ok=True)
             text = io.StringIO(newline="")
             writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
             writer.writeheader()
@@ -206,9 +205,9 @@ def same(row: dict, job: Job) -> bool:
     return all(row[name] == str(getattr(job, name)) for name in IDENTITY)
 
 
-def do(job: Job, kind: str = "learning") -> None:
+def do(job: Job) -> None:
     """Train one run unless it is on record, and put it there."""
-    record = Record(job.task, kind)
+    record = Record(job.task)
     if record.has(job):
         return
     rows = job.train()
@@ -240,7 +239,6 @@ def main() -> None:
     parser.add_argument("--recipe", default="rucksac")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of the library")
     parser.add_argument("--processes", type=int, default=2, help="runs at a time")
-    parser.add_argument("--search", action="store_true", help="rows go to results/search: seeds for choosing settings")
     options = parser.parse_args()
     tasks = options.tasks or SUITES[options.suite]
     if options.peer and (own := [task for task in tasks if TASKS[task].settings]):
@@ -252,7 +250,7 @@ def main() -> None:
         for task in tasks
     ]
     with ThreadPoolExecutor(options.processes) as pool:
-        for _ in pool.map(partial(do, kind="search" if options.search else "learning"), jobs):
+        for _ in pool.map(do, jobs):
             pass
 
 

@@ -170,7 +170,7 @@ def main() -> None:
     PAGE.write_text(text())
     for task, what in TASKS.items():
         if found := list(variants(task)):
-            picture(what.env, found).savefig(RESULTS / "learning" / f"{task}.png", dpi=110)
+            picture(what.env, found).savefig(RESULTS / f"{task}.png", dpi=110)
 
 
 if __name__ == "__main__":
