@@ -1,9 +1,12 @@
 """`rucksac runs`: what there is, at a glance, whatever the folders hold."""
 
+import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -97,6 +100,14 @@ def test_a_run_that_was_killed_is_stopped(runs):
     (runs / "one/summary.json").unlink()
     (runs / "one/evaluations.csv").unlink()
     assert glance(runs / "one")[4:] == (200, 200, None, None, "stopped", None)
+
+
+def test_who_looks_at_a_run_is_not_in_the_way_of_who_trains_it(runs):
+    with (runs / "one/lock").open() as look:
+        fcntl.flock(look, fcntl.LOCK_SH)
+        threading.Timer(0.05, fcntl.flock, (look, fcntl.LOCK_UN)).start()
+        with RunFolder(runs / "one").alone():
+            assert RunFolder(runs / "one").occupant() == os.getpid()
 
 
 def test_returns_that_are_no_numbers_are_not_told(runs, capsys):

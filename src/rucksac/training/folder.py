@@ -7,11 +7,12 @@ import os
 import platform
 import shlex
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rucksac.config import Config
 from rucksac.errors import UsageError
@@ -58,15 +59,13 @@ class RunFolder:
                 f"{self.path} is in use by process {process}, which trains there; wait for it or end it first"
             )
         try:
-            lock = (self.path / "lock").open("w")
+            lock = (self.path / "lock").open("a")
         except OSError as error:
             raise UsageError(f"{self.path} cannot be written ({error.strerror}); make it writable first") from error
         with lock:
-            if fcntl:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:  # it came at the same moment
-                    raise UsageError(f"{self.path} is in use by another process; wait for it or end it first") from None
+            if fcntl and not _take(lock):  # another came at the same moment
+                raise UsageError(f"{self.path} is in use by another process; wait for it or end it first")
+            lock.truncate(0)  # only now: until here it was another's
             lock.write(str(os.getpid()))
             lock.flush()
             yield
@@ -148,6 +147,18 @@ class RunFolder:
         if not isinstance(values, dict) or any(key not in values for key in keys) or not _plain(values):
             raise UsageError(f"{self.path / name} is damaged or foreign: it must name {', '.join(keys)}")
         return values
+
+
+def _take(lock: IO[str]) -> bool:
+    """Return whether the lock could be taken; who only looks at it, as `occupant` does, has it for an instant."""
+    for wait in (0.01, 0.1, 0.3, None):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if wait:
+                time.sleep(wait)
+    return False
 
 
 def path_of(run: str | os.PathLike[str]) -> Path:
