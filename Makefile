@@ -20,7 +20,7 @@ test-long: .venv/ready  ## what takes longer: kills, damaged files, the wheel, o
 test-trackers: .venv/ready .venv-trackers/ready  ## heavy experiment trackers, in an environment of their own
 	$(BIN)/python -m pytest -m trackers
 
-test-browser: .venv/ready .browser/ready  ## reports in a real Chromium; needs node, npm and chromium
+test-browser: .venv/ready .browser/ready  ## reports and the dashboard in a real Chromium; needs node, npm and chromium
 	$(BIN)/python -m pytest -m browser
 
 test-sb3: .venv/ready .venv-sb3/ready  ## beside Stable-Baselines3, in an environment of their own

@@ -26,7 +26,9 @@ def test_the_wheel_works_in_a_clean_environment(tmp_path):
         names = {name for name in archive.namelist() if name.startswith("rucksac/")}
     sources = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src/rucksac").rglob("*.py")}
     data = {"py.typed", "product.cpp", "team.cpp"}
-    data |= {f"reporting/{name}" for name in "page.html page.css page.js uPlot.js uPlot.css uPlot.LICENSE".split()}
+    data |= {
+        f"reporting/{name}" for name in "page.html page.css page.js live.js uPlot.js uPlot.css uPlot.LICENSE".split()
+    }
     assert names == sources | {f"rucksac/{name}" for name in data}
 
     venv.create(tmp_path / "clean", with_pip=True)

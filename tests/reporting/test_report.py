@@ -233,7 +233,7 @@ def looked_at(trained, tmp_path_factory):
 class TestInChromium:
     def test_nothing_is_requested_or_complained_of(self, looked_at):
         assert looked_at["console"] == []
-        assert len(looked_at["requests"]) == 4
+        assert len(looked_at["requests"]) == 5
         assert all(each.startswith("file:///") for each in looked_at["requests"])
         assert looked_at["underPolicy"] == 10
 
@@ -257,3 +257,4 @@ class TestInChromium:
         assert "rucksac train Pendulum-v1 --recipe sac" in found["text"]
         assert "<b>&amp;" in found["text"]
         assert found["film"] == "data:video/mp4;base64,"
+        assert found["sorted"] == ["1", "2", "2", "3", "3"]

@@ -11,7 +11,7 @@ from rucksac.commands.export import Export
 from rucksac.commands.importing import Import
 from rucksac.commands.looking import Cache, Evaluate, Info, Plot, Recipes, Watch
 from rucksac.commands.parsing import Command
-from rucksac.commands.reporting import Report
+from rucksac.commands.reporting import Dashboard, Report
 from rucksac.commands.reproducing import ShowConfig
 from rucksac.commands.training import Resume, Train
 from rucksac.commands.tuning import Tune
@@ -27,6 +27,7 @@ COMMANDS: dict[str, type[Command]] = {
     "diagnose": Diagnose,
     "plot": Plot,
     "report": Report,
+    "dashboard": Dashboard,
     "compare": Compare,
     "watch": Watch,
     "export": Export,

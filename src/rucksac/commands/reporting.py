@@ -1,4 +1,4 @@
-"""The command that writes a report worth sharing."""
+"""The commands that show runs in a browser: as a report to share, and live."""
 
 import json
 from dataclasses import dataclass
@@ -40,4 +40,26 @@ class Report(Command):
         with aside(True):  # what an environment prints is no part of the answer
             shown = write_report(self.runs, self.output, self.play)
         print(json.dumps({"report": str(self.output), **shown}, allow_nan=False) if self.json else self.output)
+        return 0
+
+
+@dataclass(frozen=True)
+class Dashboard(Command):
+    """Show a folder of runs in the browser while they train: a list that stays up to date, and growing curves.
+
+    Prints the address, which only this machine reaches, and serves it until Ctrl-C. It writes nothing.
+    """
+
+    takes: ClassVar[str] = "[FOLDER]"
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")] = Path("runs")
+    """Folder that holds the runs, up to two levels deep."""
+    port: int = 8420
+    """Port to serve on; 0 takes any that is free."""
+    allow_control: bool = False
+    """Let who opens the printed address, which then has a secret in it, stop and resume runs."""
+
+    def run(self) -> int:
+        from rucksac.reporting.server import serve
+
+        serve(self.folder, self.port, self.allow_control, lambda address: print(address, flush=True))
         return 0

@@ -1,5 +1,5 @@
 "use strict";
-// Draws the view that stands in the page as JSON. Text reaches the page by textContent alone.
+// Draws the view that stands in the page as JSON, and what is added to it. Text reaches the page by textContent alone.
 const shown = JSON.parse(document.getElementById("data").textContent);
 const COLOURS = {  // Okabe and Ito's; the darker ones stand out from white, the lighter ones from black
   light: ["#0072b2", "#c04f00", "#007a5a", "#a8437f", "#8a6100", "#3d6f99"],
@@ -15,8 +15,8 @@ const byId = (id) => document.getElementById(id);
 const number = (value, digits = 1) =>
   value == null ? "–" : value.toLocaleString("en", { maximumFractionDigits: digits });
 const short = (value) => value == null ? "–" : Math.abs(value) >= 1000 ? number(value, 0) : String(+value.toPrecision(4));
-const hidden = new Set();
-let axis = "steps", centre = "mean", charts = [];
+const hidden = new Set(), rows = new Map();  // places in shown.runs; what the table of runs is made of, by their names
+let axis = "steps", centre = "mean", charts = [], drawn = "", listed = [], sorted = null, afterChoice = () => {};
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -37,22 +37,105 @@ function row(first, cells) {
   return element("tr", {}, element("th", { scope: "row" }, first), ...cells.map((each) => element("td", {}, each)));
 }
 
-function runsTable() {
-  const rows = shown.runs.map((run, index) => {
-    const box = element("input", { type: "checkbox", "data-run": index });
-    box.checked = !hidden.has(index);
-    box.addEventListener("change", () => { hidden[box.checked ? "delete" : "add"](index); draw(); });
-    const swatch = element("span", { class: "swatch", "aria-hidden": "true" });
-    swatch.style.borderTopColor = colour(index);
-    swatch.style.borderTopStyle = ["solid", "dashed", "dotted", "dashed"][Math.floor(index / 6) % 4];
-    const progress = run.steps == null ? "–" : `${number(run.env_steps, 0)} of ${number(run.steps, 0)}`;
-    const made = row(element("label", {}, box, " ", swatch, run.run), [
-      run.problem ? "–" : run.environment ?? "own environment", run.recipe ?? "–", run.seed ?? "–", progress,
-      number(run.best), number(run.last), run.state]);
-    if (run.problem) made.append(element("td", { class: "problem" }, run.problem));
-    return made;
+const progress = (run) => {
+  const made = element("span", { class: "progress" }, `${number(run.env_steps, 0)} of ${number(run.steps, 0)}`);
+  made.style.setProperty("--done", `${Math.min(100, 100 * run.env_steps / run.steps)}%`);
+  return made;
+};
+const COLUMNS = [  // of the table of runs: what a cell shows, what it is sorted by, and which end comes first
+  { head: "run", key: (run) => run.run, first: 1 },
+  { head: "state", cell: (run) => element("span", { class: `state ${run.state}` }, run.state),
+    key: (run) => ["running", "stopped", "finished", "broken"].indexOf(run.state), first: 1 },
+  { head: "environment", cell: (run) => run.environment ?? "own environment", key: (run) => run.environment, first: 1 },
+  { head: "recipe", cell: (run) => run.recipe, key: (run) => run.recipe, first: 1 },
+  { head: "seed", cell: (run) => run.seed, key: (run) => run.seed, first: 1 },
+  { head: "steps", cell: progress, key: (run) => run.problem ? null : run.env_steps, first: -1 },
+  { head: "best", cell: (run) => number(run.best), key: (run) => run.best, first: -1 },
+  { head: "last", cell: (run) => number(run.last), key: (run) => run.last, first: -1 },
+];
+const seen = () => shown.runs.filter((_, place) => !hidden.has(place));
+const placeOf = (name) => shown.runs.findIndex((run) => run.run === name);
+
+function choose(names, on) {  // shows runs or hides them; one that is new takes the place of one that is hidden
+  for (const name of names) {
+    let place = placeOf(name);
+    if (place < 0 && on) {
+      place = shown.runs.findIndex((_, each) => hidden.has(each));
+      if (place < 0) place = shown.runs.length;
+      shown.runs[place] = { run: name, evaluations: {}, episodes: {}, metrics: {}, returns: [], settings: {}, fresh: true };
+    }
+    hidden[on ? "delete" : "add"](place);
+  }
+  paintRows();
+  rest();
+  draw();
+  afterChoice();
+}
+
+function heads() {
+  const all = element("input", { type: "checkbox", id: "all", "aria-label": "Show all runs of the table" });
+  all.addEventListener("change", () => choose(listed.filter((run) => !rows.get(run.run).tr.hidden).map((run) => run.run), all.checked));
+  const cells = COLUMNS.map((column, place) => {
+    const button = element("button", { type: "button" }, column.head), head = element("th", { scope: "col" }, button);
+    if (place === 0) head.prepend(all);
+    if (sorted?.column === column) head.setAttribute("aria-sort", sorted.sign > 0 ? "ascending" : "descending");
+    button.addEventListener("click", () => {
+      sorted = { column, sign: sorted?.column === column ? -sorted.sign : column.first };
+      for (const each of cells) each.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", sorted.sign > 0 ? "ascending" : "descending");
+      sortRows();
+    });
+    return head;
   });
-  table("runs", ["run", "environment", "recipe", "seed", "steps", "best", "last", "state"], rows);
+  byId("runs").replaceChildren(element("thead", {}, element("tr", {}, ...cells)), element("tbody"));
+}
+
+function runsTable(runs) {  // lists these runs, and leaves alone what is as it was, above all what has the focus
+  const names = new Set(runs.map((run) => run.run));
+  for (const [name, each] of rows) if (!names.has(name)) { each.tr.remove(); rows.delete(name); }
+  listed = runs;
+  for (const run of runs) {
+    if (!rows.has(run.run)) {
+      const box = element("input", { type: "checkbox" }), swatch = element("span", { class: "swatch", "aria-hidden": "true" });
+      box.addEventListener("change", () => choose([run.run], box.checked));
+      const head = element("th", { scope: "row" }, element("label", {}, box, " ", swatch, run.run));
+      rows.set(run.run, { tr: element("tr", {}, head), head, box, swatch, run: null });
+    }
+    const each = rows.get(run.run);
+    if (each.run === run) continue;
+    each.run = run;
+    for (const cell of each.tr.querySelectorAll("td:not(.kept)")) cell.remove();
+    const cells = COLUMNS.slice(1).filter((column) => column.cell).map((column) => element("td", {}, column.cell(run) ?? "–"));
+    if (run.problem) cells.splice(1, cells.length, element("td", { class: "problem", colspan: cells.length - 1 }, run.problem));
+    each.tr.append(...cells);
+  }
+  paintRows();
+  sortRows();
+}
+
+function sortRows() {
+  const order = [...listed];
+  if (sorted) order.sort((one, other) => {
+    const [a, b] = [one, other].map(sorted.column.key);
+    if (a == null || b == null) return (a == null) - (b == null);
+    return sorted.sign * (typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true }));
+  });
+  const body = byId("runs").tBodies[0], wanted = order.map((run) => rows.get(run.run).tr), focused = document.activeElement;
+  if (wanted.every((tr, place) => body.rows[place] === tr)) return;
+  body.append(...wanted);
+  if (body.contains(focused)) focused.focus();
+}
+
+function paintRows() {
+  for (const [name, { box, swatch }] of rows) {
+    const place = placeOf(name);
+    box.checked = place >= 0 && !hidden.has(place);
+    swatch.style.borderTopColor = box.checked ? colour(place) : "transparent";
+    swatch.style.borderTopStyle = ["solid", "dashed", "dotted", "dashed"][Math.floor(Math.max(place, 0) / 6) % 4];
+  }
+  const boxes = [...rows.values()].filter((each) => !each.tr.hidden).map((each) => each.box.checked);
+  byId("all").checked = boxes.length > 0 && boxes.every(Boolean);
+  byId("all").indeterminate = boxes.some(Boolean) && !byId("all").checked;
 }
 
 function interpolated(xs, ys, at) {  // the value of a curve between its points, null outside of them
@@ -64,18 +147,26 @@ function interpolated(xs, ys, at) {  // the value of a curve between its points,
   return right === left ? ys[left] : ys[left] + (ys[right] - ys[left]) * (at - xs[left]) / (xs[right] - xs[left]);
 }
 
-function chart(place, title, curves) {
-  const output = element("output");
-  const frame = element("div", { class: "frame", tabindex: "0", role: "img" });
+const withValues = (curves) => curves.filter((each) => each.ys.some((y) => y != null));
+
+function chart(place, title, curves) {  // returns the chart, which takes further points of the same curves
+  const output = element("output"), frame = element("div", { class: "frame", tabindex: "0", role: "img" });
   byId(place).append(element("div", { class: "chart" }, element("h3", {}, title), frame, output));
-  const told = curves.filter((each) => each.ys.some((y) => y != null));
-  frame.setAttribute("aria-label", `${title}, by ${axis}. ` + (told.slice(0, 10).map((each) =>
-    `${each.name} ends at ${short(each.ys.findLast((y) => y != null))}`).join("; ") || "No values yet"));
-  if (!told.length) { output.textContent = "No values yet, or every run with values is hidden."; return; }
+  let told;
+  const take = (curves) => {
+    told = withValues(curves);
+    frame.setAttribute("aria-label", `${title}, by ${axis}. ` + (told.slice(0, 10).map((each) =>
+      `${each.name} ends at ${short(each.ys.findLast((y) => y != null))}`).join("; ") || "No values yet"));
+    return told.length ? uPlot.join(told.map((each) => [each.xs, each.ys])) : [[]];
+  };
+  const data = take(curves);
+  if (!told.length) {
+    output.textContent = "No values yet, or every run with values is hidden.";
+    return { frame, update: () => {}, destroy: () => {}, fit: () => {} };
+  }
   const bands = told.flatMap((each, place) => each.bound !== "high" ? [] : [{  // its lower bound stands before it
     series: [place + 1, place], fill: `${each.colour}33`,
   }]);
-  const data = uPlot.join(told.map((each) => [each.xs, each.ys]));
   const look = { stroke: style("--quiet"), grid: { stroke: style("--line"), width: 1 }, ticks: { stroke: style("--line") } };
   const say = (u) => {
     if (u.cursor.idx == null) { output.textContent = ""; return; }
@@ -92,26 +183,32 @@ function chart(place, title, curves) {
       { ...look, size: 64, values: (_, all) => all.map((value) => value == null ? "" : +value.toPrecision(6)).map((value) => value.toLocaleString("en", { maximumSignificantDigits: 6 })) }],
     series: [{}, ...told.map((each) => ({
       label: each.name, stroke: each.colour, width: each.width ?? 1.5, dash: each.dash, spanGaps: true,
-      points: { show: each.xs.length < 2 }, alpha: each.alpha ?? 1,
+      points: { show: (u) => u.data[0].length < 2 }, alpha: each.alpha ?? 1,
     }))],
     hooks: { setCursor: [say] },
   }, data, frame);
   const zoom = (factor) => {
-    const { min, max } = plot.scales.x, middle = plot.cursor.idx == null ? (min + max) / 2 : data[0][plot.cursor.idx];
+    const { min, max } = plot.scales.x, at = plot.cursor.idx, middle = at == null ? (min + max) / 2 : plot.data[0][at];
     plot.setScale("x", { min: middle - (middle - min) * factor, max: middle + (max - middle) * factor });
   };
   frame.addEventListener("keydown", (event) => {
-    const moves = { ArrowLeft: -1, ArrowRight: 1 }, last = data[0].length - 1;
+    const moves = { ArrowLeft: -1, ArrowRight: 1 }, last = plot.data[0].length - 1;
     if (event.key in moves) {
       const from = plot.cursor.idx ?? (event.key === "ArrowRight" ? -1 : last + 1);
       const index = Math.min(last, Math.max(0, from + moves[event.key]));
-      plot.setCursor({ left: plot.valToPos(data[0][index], "x"), top: plot.cursor.top > 0 ? plot.cursor.top : 20 });
+      plot.setCursor({ left: plot.valToPos(plot.data[0][index], "x"), top: plot.cursor.top > 0 ? plot.cursor.top : 20 });
     } else if (event.key === "+") zoom(0.5);
     else if (event.key === "-") zoom(2);
     else return;
     event.preventDefault();
   });
-  charts.push({ plot, frame, data });
+  const update = (curves) => {
+    const { min, max } = plot.scales.x, before = plot.data[0], zoomed = min > before[0] || max < before.at(-1);
+    plot.setData(take(curves), !zoomed);
+    if (zoomed) plot.setScale("x", { min, max });
+  };
+  const fit = () => plot.setSize({ width: frame.clientWidth, height: plot.height });
+  return { frame, update, destroy: () => plot.destroy(), fit };
 }
 
 function curvesOf(kind, column) {
@@ -121,33 +218,41 @@ function curvesOf(kind, column) {
   }]).filter((each) => each.xs.every((x) => x != null));
 }
 
-function draw() {
-  for (const each of charts) each.plot.destroy();
-  charts = [];
-  byId("curves").replaceChildren();
-  byId("inside").replaceChildren();
+function wanted() {  // every chart there is to draw: where, its title, its curves
   const evaluated = curvesOf("evaluations", "return");
   for (const group of axis === "steps" ? shown.groups : []) {
     const index = shown.runs.findIndex((run) => run.group === group.name);
-    if (shown.runs.every((run, place) => run.group !== group.name || hidden.has(place))) continue;
+    if (seen().every((run) => run.group !== group.name)) continue;
     const common = { xs: group.steps, colour: colour(index) };
     evaluated.push({ ...common, name: `${centre === "mean" ? "mean" : "IQM"} of ${group.name}`, ys: group[centre], width: 3 });
     if (centre === "mean") for (const bound of ["low", "high"])
       evaluated.push({ ...common, bound, name: `95 % interval of ${group.name}, ${bound}`, ys: group[bound], width: 0.5 });
   }
-  chart("curves", "Return of evaluations, mean over episodes", evaluated);
-  chart("curves", "Return of training episodes, running mean of 10", curvesOf("episodes", "return"));
-  for (const [column, title] of INSIDE) {
+  const inside = INSIDE.map(([column, title]) => {
     const curves = curvesOf("metrics", column);
     if (column === "entropy") for (const each of [...curves]) {
       const target = shown.runs[each.index].target_entropy;
       if (target != null) curves.push({ ...each, name: `target of ${each.name}`, ys: each.xs.map(() => target), dash: [2, 4], width: 1 });
     }
-    if (curves.length) chart("inside", title, curves);
-  }
+    return ["inside", title, curves];
+  });
+  return [["curves", "Return of evaluations, mean over episodes", evaluated],
+    ["curves", "Return of training episodes, running mean of 10", curvesOf("episodes", "return")],
+    ...inside.filter((each) => each[2].length)];
 }
 
-function drawn(tag, attributes, text = "") {
+function draw(anew = false) {  // where the same curves only have further points, charts stay as people look at them
+  const all = wanted(), look = (each) => [each.name, each.colour];
+  const shape = JSON.stringify(all.map(([, title, curves]) => [title, withValues(curves).map(look)]));
+  if (!anew && shape === drawn) { all.forEach(([, , curves], place) => charts[place].update(curves)); return; }
+  drawn = shape;
+  for (const each of charts) each.destroy();
+  byId("curves").replaceChildren();
+  byId("inside").replaceChildren();
+  charts = all.map((each) => chart(...each));
+}
+
+function vector(tag, attributes, text = "") {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   made.textContent = text;
@@ -157,31 +262,29 @@ function scatter(run) {  // a dot per episode; on the line the critics were righ
   const { estimated, obtained } = run.estimates, all = [...estimated, ...obtained].filter((each) => each != null);
   const low = Math.min(...all), high = Math.max(...all), span = high - low || 1;
   const x = (value) => 60 + 220 * (value - low) / span, y = (value) => 240 - 220 * (value - low) / span;
-  const svg = drawn("svg", { viewBox: "0 0 300 285", class: "scatter", role: "img",
+  const svg = vector("svg", { viewBox: "0 0 300 285", class: "scatter", role: "img",
     "aria-label": `Expected and obtained at the starts of ${estimated.length} episodes of ${run.run}` });
-  svg.append(drawn("path", { d: "M60 20V240H280", class: "axes" }), drawn("path", { d: "M60 240L280 20", class: "equal" }));
+  svg.append(vector("path", { d: "M60 20V240H280", class: "axes" }), vector("path", { d: "M60 240L280 20", class: "equal" }));
   for (const [index, value] of estimated.entries())
-    svg.append(drawn("circle", { cx: x(value), cy: y(obtained[index]), r: 4 }));
+    svg.append(vector("circle", { cx: x(value), cy: y(obtained[index]), r: 4 }));
   for (const value of [low, high]) svg.append(
-    drawn("text", { x: x(value), y: 257, "text-anchor": value === low ? "start" : "end" }, short(value)),
-    drawn("text", { x: 55, y: y(value) + 4, "text-anchor": "end" }, short(value)));
-  svg.append(drawn("text", { x: 170, y: 276, "text-anchor": "middle" }, "expected"),
-    drawn("text", { x: 14, y: 130, "text-anchor": "middle", transform: "rotate(-90 14 130)" }, "obtained"));
+    vector("text", { x: x(value), y: 257, "text-anchor": value === low ? "start" : "end" }, short(value)),
+    vector("text", { x: 55, y: y(value) + 4, "text-anchor": "end" }, short(value)));
+  svg.append(vector("text", { x: 170, y: 276, "text-anchor": "middle" }, "expected"),
+    vector("text", { x: 14, y: 130, "text-anchor": "middle", transform: "rotate(-90 14 130)" }, "obtained"));
   return element("div", { class: "chart" }, element("h3", {}, run.run), svg);
 }
 
 function rest() {
-  const names = [...new Set(shown.runs.map((run) => run.problem ? null : run.environment ?? "own environment"))].filter(Boolean);
-  byId("title").textContent = names.join(", ") || "Report";
-  document.title = `${byId("title").textContent} - rucksac report`;
+  const runs = seen().filter((run) => !run.fresh);
   byId("centre").hidden = !shown.groups.length;
-  table("returns", ["run", "episodes", "lowest", "median", "highest", "each"], shown.runs.map((run) => {
+  table("returns", ["run", "episodes", "lowest", "median", "highest", "each"], runs.map((run) => {
     const sorted = run.returns.filter((each) => each != null).sort((a, b) => a - b), n = sorted.length;
     const median = n ? (sorted[(n - 1) >> 1] + sorted[n >> 1]) / 2 : null;
     return row(run.run, [n, number(sorted[0]), number(median), number(sorted[n - 1]),
       sorted.slice(0, 20).map((each) => number(each)).join("  ") + (n > 20 ? " ..." : "")]);
   }));
-  const played = shown.runs.filter((run) => run.estimates);
+  const played = runs.filter((run) => run.estimates);
   byId("estimated").hidden = !played.length;
   const mean = (values) => values.length ? values.reduce((a, b) => a + b, 0) / values.length : null;
   table("estimates", ["run", "episodes", "expected", "obtained", "difference"], played.map((run) => {
@@ -192,15 +295,15 @@ function rest() {
     return made;
   }));
   byId("scatters").replaceChildren(...played.filter((run) => run.estimates.estimated.length).map(scatter));
-  const films = shown.runs.filter((run) => run.video);
+  const films = runs.filter((run) => run.video);
   byId("films").hidden = !films.length;
-  for (const run of films) {
+  byId("films").replaceChildren(byId("films-title"), ...films.flatMap((run) => {
     const video = element("video", { controls: "", loop: "", muted: "", playsinline: "", "aria-label": `The agent of ${run.run}` });
     video.src = run.video.url;
-    byId("films").append(element("p", {}, `${run.run}: ${run.video.file}`), video);
-  }
-  const settings = [...new Set(shown.runs.flatMap((run) => Object.keys(run.settings)))];
-  const read = shown.runs.filter((run) => Object.keys(run.settings).length);
+    return [element("p", {}, `${run.run}: ${run.video.file}`), video];
+  }));
+  const settings = [...new Set(runs.flatMap((run) => Object.keys(run.settings)))];
+  const read = runs.filter((run) => Object.keys(run.settings).length);
   const value = (run, name) => name in run.settings ? JSON.stringify(run.settings[name]) : "–";
   const equal = (name) => read.every((run) => value(run, name) === value(read[0], name));
   settings.sort((one, other) => shown.differences.includes(other) - shown.differences.includes(one));
@@ -214,27 +317,30 @@ function rest() {
   }));
   table("settings", ["setting", read.length > 1 ? "in all runs" : "value"],
     settings.filter(equal).map((name) => row(name, [value(read[0], name)])));
-  for (const run of shown.runs) {
-    const words = (values) => Object.entries(values).map(([name, value]) => `${name} ${value}`).join(", ") || "not recorded";
-    byId("made").append(element("h3", {}, run.run),
-      element("pre", {}, run.command ?? "No single command makes this run again."),
-      element("p", {}, `Versions: ${words(run.versions)}. Machine: ${words(run.machine)}.`),
-      ...(run.warnings ? [element("h4", {}, "Warnings"), element("pre", {}, run.warnings)] : []));
-  }
+  const words = (values) => Object.entries(values ?? {}).map(([name, value]) => `${name} ${value}`).join(", ") || "not recorded";
+  byId("made").replaceChildren(...runs.flatMap((run) => [element("h3", {}, run.run),
+    element("pre", {}, run.command ?? "No single command makes this run again."),
+    element("p", {}, `Versions: ${words(run.versions)}. Machine: ${words(run.machine)}.`),
+    ...(run.warnings ? [element("h4", {}, "Warnings"), element("pre", {}, run.warnings)] : [])]));
 }
 
 function paint(name) {
   document.documentElement.dataset.theme = name;
   byId("theme").textContent = name === "dark" ? "Light colours" : "Dark colours";
-  runsTable();
-  draw();
+  paintRows();
+  draw(true);
 }
 const system = matchMedia("(prefers-color-scheme: dark)");
-rest();
+const environments = [...new Set(shown.runs.map((run) => run.problem ? null : run.environment ?? "own environment"))];
+byId("title").textContent = shown.title ?? (environments.filter(Boolean).join(", ") || "Report");
+document.title = `${byId("title").textContent} - rucksac`;
+heads();
 paint(system.matches ? "dark" : "light");
+runsTable(shown.runs);
+rest();
 system.addEventListener("change", () => paint(system.matches ? "dark" : "light"));
 byId("theme").addEventListener("click", () => paint(theme() === "dark" ? "light" : "dark"));
-byId("whole").addEventListener("click", () => draw());
-for (const each of document.querySelectorAll("input[name=axis]")) each.addEventListener("change", () => { axis = each.value; draw(); });
-for (const each of document.querySelectorAll("input[name=centre]")) each.addEventListener("change", () => { centre = each.value; draw(); });
-addEventListener("resize", () => { for (const { plot, frame } of charts) plot.setSize({ width: frame.clientWidth, height: plot.height }); });
+byId("whole").addEventListener("click", () => draw(true));
+for (const each of document.querySelectorAll("input[name=axis]")) each.addEventListener("change", () => { axis = each.value; draw(true); });
+for (const each of document.querySelectorAll("input[name=centre]")) each.addEventListener("change", () => { centre = each.value; draw(true); });
+addEventListener("resize", () => { for (const each of charts) each.fit(); });

@@ -1,4 +1,7 @@
-"""A report as one HTML file: the view as JSON beside the script that draws it. It makes no request."""
+"""Pages that show runs: the view as JSON beside the script that draws it, all in one piece of HTML.
+
+A report makes no request; the page of the dashboard asks the server that it came from for what is new.
+"""
 
 import base64
 import hashlib
@@ -25,15 +28,11 @@ def write_report(runs: tuple[Path, ...], output: Path, play: int = 0) -> dict[st
     return shown
 
 
-def page(shown: dict[str, Any]) -> str:
-    """Return the page. Browsers run the two scripts of this package alone, and load nothing (CSP)."""
-    scripts = _asset("uPlot.js"), _asset("page.js")
-    allowed = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(each.encode()).digest()).decode()}'" for each in scripts
-    )
-    policy = f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; media-src data:; img-src data:"
+def page(shown: dict[str, Any], live: bool = False) -> str:
+    """Return the page. Browsers run the two scripts of this package alone, and load nothing (CSP); see `policy`."""
+    scripts = _scripts(live)
     parts = {
-        "POLICY": policy,
+        "POLICY": policy(live),
         "STYLE": _asset("uPlot.css") + _asset("page.css"),
         "DATA": _embedded(shown),
         "LIBRARY": scripts[0],
@@ -41,6 +40,19 @@ def page(shown: dict[str, Any]) -> str:
     }
     head, *rest = _asset("page.html").split("{{")
     return head + "".join(parts[each.partition("}}")[0]] + each.partition("}}")[2] for each in rest)
+
+
+def policy(live: bool = False) -> str:
+    """Return the content security policy of the page, which a `live` one may leave for its own server alone."""
+    allowed = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(each.encode()).digest()).decode()}'" for each in _scripts(live)
+    )
+    rules = f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; media-src data:; img-src data:"
+    return rules + "; base-uri 'none'; form-action 'none'" + ("; connect-src 'self'" if live else "")
+
+
+def _scripts(live: bool) -> tuple[str, str]:
+    return _asset("uPlot.js"), _asset("page.js") + (_asset("live.js") if live else "")
 
 
 def _embedded(shown: dict[str, Any]) -> str:

@@ -48,19 +48,24 @@ def view(*runs: str | Path, play: int = 0) -> dict[str, Any]:
         seen |= {each.resolve() for each in new}
         curves = []
         for each in new:
-            told, curve = _run(each, os.path.relpath(each.absolute(), above), play)
-            found.append({**told, "group": name if seeds else None})
-            curves.append((curve, told["evaluations"]["minutes"]))
-        if len(whole := [(curve, minutes) for curve, minutes in curves if curve.steps]) > 1:
-            groups.append({"name": name, "runs": len(whole), **_together(whole)})
-    return {"runs": found, "groups": groups, "differences": _differences(found)}
+            told, curve = view_of(each, os.path.relpath(each.absolute(), above))
+            told |= {"video": _video(each), "group": name if seeds else None}
+            if play and not told["problem"]:
+                from rucksac.reporting.estimates import estimates  # which needs PyTorch
+
+                told["estimates"] = estimates(each, told["environment"], play)
+            found.append(told)
+            curves.append(curve)
+        if common := together(name, curves):
+            groups.append(common)
+    return {"runs": found, "groups": groups, "differences": differences(found)}
 
 
-def _run(path: Path, name: str, play: int) -> tuple[dict[str, Any], Curve]:
+def view_of(path: Path, name: str) -> tuple[dict[str, Any], Curve]:
+    """Return what is shown of one run, but for its film, and its evaluations; `name` is what the answer calls it."""
     seen = glance(path, name)
     told: dict[str, Any] = {**seen._asdict(), "settings": {}, "versions": {}, "machine": {}}
-    told |= {"warnings": "", "command": None, "target_entropy": None, "video": None, "returns": []}
-    told |= {"estimates": None}
+    told |= {"warnings": "", "command": None, "target_entropy": None, "returns": [], "estimates": None}
     told |= {"evaluations": {"steps": [], "minutes": [], "return": []}, "episodes": {}, "metrics": {}}
     if seen.problem:
         return told, Curve([], [])
@@ -72,7 +77,7 @@ def _run(path: Path, name: str, play: int) -> tuple[dict[str, Any], Curve]:
             whole_columns(path / "episodes.csv"),
         )
         told["returns"] = (
-            _plain([each.total_return for each in evaluation_at(path, curve.steps[-1])]) if curve.steps else []
+            plain([each.total_return for each in evaluation_at(path, curve.steps[-1])]) if curve.steps else []
         )
     except (UsageError, OSError, ValueError, csv.Error) as error:
         return told | {"state": "broken", "problem": str(error)}, Curve([], [])
@@ -88,11 +93,6 @@ def _run(path: Path, name: str, play: int) -> tuple[dict[str, Any], Curve]:
         smooth = smooth / np.minimum(np.arange(1, len(smooth) + 1), WINDOW)
         told["episodes"] = _curve(episodes["env_steps"], {"return": smooth}, metrics)
     told["warnings"] = _text(path / "warnings.txt")
-    told["video"] = _video(path)
-    if play:
-        from rucksac.reporting.estimates import estimates  # which needs PyTorch
-
-        told["estimates"] = estimates(path, saved["environment"], play)
     return told, curve
 
 
@@ -114,33 +114,47 @@ def _inside(metrics: Columns) -> dict[str, list[float | None]]:
 
 def _curve(steps: np.ndarray, values: Columns, metrics: Columns) -> dict[str, list[float | None]]:
     """Return a curve of at most `MOST_POINTS` points, with the minutes on the clock at each."""
-    keep = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), MOST_POINTS)).round().astype(int))
+    keep = spread(len(steps), MOST_POINTS)
     clock = metrics.get("wall_seconds", np.array([]))
     minutes = np.interp(steps, metrics["env_steps"], clock) / 60.0 if len(clock) else np.full(len(steps), np.nan)
     named = {"steps": steps, "minutes": minutes, **values}
-    return {name: _plain(column[keep].tolist()) for name, column in named.items()}
+    return {name: plain(column[keep].tolist()) for name, column in named.items()}
 
 
-def _together(curves: Sequence[tuple[Curve, list[float]]]) -> dict[str, Any]:
-    """Return mean, interquartile mean and the mean's 95 % interval at the steps where all runs were evaluated."""
-    shared = sorted(set.intersection(*(set(curve.steps) for curve, _ in curves)))
-    tables = [dict(zip(curve.steps, curve.returns, strict=True)) for curve, _ in curves]
+def spread(length: int, most: int) -> np.ndarray:
+    """Return the places of at most `most` of so many values, evenly spread, with the first and the last."""
+    return np.unique(np.linspace(0, length - 1, min(length, most)).round().astype(int))
+
+
+def together(name: str, curves: Sequence[Curve]) -> dict[str, Any] | None:
+    """Return a group of seeds: mean, its 95 % interval and interquartile mean at the steps where all were evaluated.
+
+    None where fewer than two were evaluated at all.
+    """
+    whole = [curve for curve in curves if curve.steps]
+    if len(whole) < 2:
+        return None
+    shared = sorted(set.intersection(*(set(curve.steps) for curve in whole)))
+    tables = [dict(zip(curve.steps, curve.returns, strict=True)) for curve in whole]
     values = np.array([[table[step] for table in tables] for step in shared]).reshape(len(shared), len(tables))
     bounds = [mean_interval(row) or (math.nan, math.nan) for row in values]
     return {
+        "name": name,
+        "runs": len(whole),
         "steps": shared,
-        "mean": _plain(values.mean(-1).tolist()),
-        "iqm": _plain(interquartile_mean(values).tolist()) if shared else [],
-        "low": _plain([low for low, _ in bounds]),
-        "high": _plain([high for _, high in bounds]),
+        "mean": plain(values.mean(-1).tolist()),
+        "iqm": plain(interquartile_mean(values).tolist()) if shared else [],
+        "low": plain([low for low, _ in bounds]),
+        "high": plain([high for _, high in bounds]),
     }
 
 
-def _plain(values: Sequence[float]) -> list[float | None]:
+def plain(values: Sequence[float]) -> list[float | None]:
+    """Return the values with seven digits, as JSON can hold them: None for what is not finite."""
     return [float(f"{value:.7g}") if math.isfinite(value) else None for value in values]
 
 
-def _differences(runs: Sequence[dict[str, Any]]) -> list[str]:
+def differences(runs: Sequence[dict[str, Any]]) -> list[str]:
     """Return the settings in which runs differ, apart from those that change what is seen of a run."""
     names = dict.fromkeys(name for run in runs for name in run["settings"] if name not in WITHOUT_INFLUENCE)
     read = [run["settings"] for run in runs if run["settings"]]

@@ -43,7 +43,14 @@ class Glance(NamedTuple):
 
 
 def find_runs(folder: Path) -> list[Path]:
-    """Return what looks like a run in `folder` or up to two levels below it; raise `UsageError` when there is none.
+    """Return the runs in a folder as `runs_in` does; raise `UsageError` when there is none."""
+    if not (found := runs_in(folder)):
+        raise UsageError(f"{folder} holds no runs; give the folder that `rucksac train` writes them to")
+    return found
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """Return what looks like a run in `folder` or up to two levels below it; raise `UsageError` when it is no folder.
 
     A folder with any file of a run counts, so that broken ones are found too.
     """
@@ -53,8 +60,6 @@ def find_runs(folder: Path) -> list[Path]:
     for path in (folder, *folder.glob("*/"), *folder.glob("*/*/")):
         if found.isdisjoint(path.parents) and any((path / trace).exists() for trace in TRACES):
             found.add(path)
-    if not found:
-        raise UsageError(f"{folder} holds no runs; give the folder that `rucksac train` writes them to")
     return sorted(found, key=lambda path: [_natural(part) for part in path.parts])
 
 
@@ -73,8 +78,7 @@ def glance(run: Path, name: str | None = None) -> Glance:
         curve = evaluations(run)
         done, stopped = progress(run)
     except (UsageError, OSError, ValueError, RecursionError, csv.Error) as error:
-        problem = str(error) or type(error).__name__
-        return Glance(name, None, None, None, 0, None, None, None, "broken", problem)
+        return broken(name, str(error) or type(error).__name__)
     over = done >= config.steps and not stopped
     state = "running" if occupant is not None else "finished" if over else "stopped"
     returns = [value if math.isfinite(value) else None for value in curve.returns]
@@ -82,6 +86,11 @@ def glance(run: Path, name: str | None = None) -> Glance:
     last = returns[-1] if returns else None
     environment = saved["environment"]
     return Glance(name, environment, saved["recipe"], config.seed, done, config.steps, best, last, state, None)
+
+
+def broken(name: str, problem: str) -> Glance:
+    """Return what a list shows of a run that cannot be read."""
+    return Glance(name, None, None, None, 0, None, None, None, "broken", problem)
 
 
 def progress(run: Path) -> tuple[int, bool]:

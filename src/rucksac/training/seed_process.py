@@ -15,6 +15,20 @@ from rucksac.training.logs import last_rows
 from rucksac.training.stopping import FOLLOWING
 
 
+def resuming(run: Path) -> list[str]:
+    """Return the command that goes on with a run and writes nothing but errors."""
+    return [sys.executable, "-m", "rucksac", "resume", str(run), "--quiet"]
+
+
+def complaint(code: int, errors: IO[str]) -> str | None:
+    """Return why such a process failed, by its exit code and what it wrote; None when it did not."""
+    if code in (0, 129, 130, 143):  # done, or ended by a signal that let it save
+        return None
+    errors.seek(0)
+    said = [line for line in errors.read().splitlines() if line.startswith("rucksac:")]
+    return said[-1] if said else f"exit {code}"
+
+
 @dataclass
 class SeedProcess:
     """A seed's folder, its process while there is one, and how it stands."""
@@ -42,9 +56,8 @@ class SeedProcess:
 
     def start(self) -> None:
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed when the process has ended)
-        command = [sys.executable, "-m", "rucksac", "resume", str(self.folder), "--quiet"]
         self.process = subprocess.Popen(
-            command,
+            resuming(self.folder),
             stdin=subprocess.PIPE,
             stderr=self.errors,
             text=True,
@@ -57,15 +70,11 @@ class SeedProcess:
         """Notice when the process has ended."""
         if self.process is None or self.errors is None or (code := self.process.poll()) is None:
             return
-        self.errors.seek(0)
-        said = [line for line in self.errors.read().splitlines() if line.startswith("rucksac:")]
+        said = complaint(code, self.errors)
         self.errors.close()
         cast(IO[str], self.process.stdin).close()
         self.process = self.errors = None
-        stopped = code in (129, 130, 143)  # by a signal that let it save
-        self.state = (
-            "done" if code == 0 else "stopped" if stopped else f"failed: {said[-1] if said else f'exit {code}'}"
-        )
+        self.state = f"failed: {said}" if said else "stopped" if code else "done"
 
     def env_steps(self) -> int:
         """Return the steps of the last row of metrics, 0 before there is one."""
