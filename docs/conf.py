@@ -31,4 +31,3 @@ autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 maximum_signature_line_length = 80
 toc_object_entries = False
-linkcheck_timeout = 20

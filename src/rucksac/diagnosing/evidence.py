@@ -97,7 +97,7 @@ def gather(run: str | Path, env: EnvSource | None = None) -> Evidence:
         return found
     with _or_missing(found, "replay memory"):
         require_memory(config, found.agent.spaces)
-        replay = Replay(config.buffer_size, config.envs, columns_of(found.agent.spaces))
+        replay = Replay(config.buffer_size, config.env_count, columns_of(found.agent.spaces))
         load_replay(path, replay)
         found.memory = _memory(replay, config.random_steps)
     with _or_missing(found, "episodes with the agent"):

@@ -62,7 +62,7 @@ def _advice(what: str, says: str, values: dict[str, Any], remedy: str, *flags: s
 
 def _episode_ends(seen: Evidence) -> Iterator[Finding]:
     ended = len(seen.episodes.get("length", ()))
-    if not ended and seen.env_steps >= PATIENCE * seen.config.envs:
+    if not ended and seen.env_steps >= PATIENCE * seen.config.env_count:
         yield _advice(
             "no episode ended", f"none in {seen.env_steps:,} steps, so all is one start", {"env_steps": seen.env_steps},
             f"--time-limit {USUAL_TIME_LIMIT}, or whatever shows all that is to be learned",
