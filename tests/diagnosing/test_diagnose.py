@@ -58,6 +58,12 @@ def test_a_run_that_is_short_is_said_to_be_that_and_nothing_else(planted):
     assert found["short run"].values == {"grad_steps": 101}
 
 
+@pytest.mark.long
+def test_the_memory_of_a_run_with_collectors_is_read_too(planted):
+    found = planted(cart(terminates=True), **{**SHORT, "collectors": 2, "most_lag": 0})["time limit"]
+    assert found.values == {"length": 50, "episodes": 4, "of": 4}
+
+
 def test_a_time_limit_that_counts_as_termination(planted):
     found = planted(cart(terminates=True), **SHORT)["time limit"]
     assert found.values == {"length": 50, "episodes": 4, "of": 4}

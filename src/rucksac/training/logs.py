@@ -40,8 +40,12 @@ def whole_columns(file: Path) -> Columns:
     if not file.is_file():
         return {}
     text = file.read_text()
-    rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
+    head, _, rows = text[: text.rfind("\n") + 1].partition("\n")
+    if not rows:
+        return {}
     try:
-        return {name: np.array([float(row[name]) for row in rows]) for name in (rows[0] if rows else ())}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{file} is damaged ({error}); put the whole file back") from error
+        table = np.loadtxt(rows.splitlines(), delimiter=",", comments=None, ndmin=2)
+        return dict(zip(head.split(","), table.T, strict=True))
+    except ValueError as error:
+        reason = str(error).partition(";")[0]
+        raise UsageError(f"{file} is damaged ({reason}); put the whole file back") from error
