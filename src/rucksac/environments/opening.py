@@ -12,10 +12,11 @@ from rucksac.config import Config
 from rucksac.environments.collector import LocalEnvGroup
 from rucksac.environments.env_group import EnvGroup
 from rucksac.environments.making import Env, EnvSource, closed_at_last, make
+from rucksac.environments.processes import Faults
 from rucksac.environments.reading import check_same, spaces_of
 from rucksac.environments.spaces import EnvAdapter
 from rucksac.environments.vector import VectorEnvGroup
-from rucksac.environments.workers import Faults, WorkerEnvGroup
+from rucksac.environments.workers import WorkerEnvGroup
 from rucksac.errors import UsageError
 
 OUTSIDE_STATISTICS = {"NormalizeObservation": "--normalise-observations", "NormalizeReward": "--normalise-rewards"}

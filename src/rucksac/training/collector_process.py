@@ -14,9 +14,9 @@ from rucksac.building import build, compile_acting
 from rucksac.compilation import CompilerMissing, computing
 from rucksac.environments import env_group
 from rucksac.environments.making import closed_at_last, make_one
+from rucksac.environments.processes import Fault, end_with_parent
 from rucksac.environments.reading import spaces_of, to_json
 from rucksac.environments.spaces import EnvAdapter, Spaces, Stepped
-from rucksac.environments.workers import Fault, end_with_parent
 from rucksac.errors import EnvironmentFailed, TrainingStopped, UsageError
 from rucksac.experience.columns import Column
 from rucksac.experience.ring import Ring, bytes_for_ring

@@ -15,19 +15,19 @@ from rucksac.agent import Agent
 from rucksac.config import Config
 from rucksac.environments.env_group import nothing_played
 from rucksac.environments.making import EnvSource
-from rucksac.environments.reading import check_same, from_json
-from rucksac.environments.spaces import Spaces, Stepped
-from rucksac.environments.workers import (
+from rucksac.environments.processes import (
     SECONDS_TO_END,
     SECONDS_TO_START,
     Fault,
     Faults,
     Worker,
-    WorkerEnvGroup,
     failed,
     setup_of,
     shared_file,
 )
+from rucksac.environments.reading import check_same, from_json
+from rucksac.environments.spaces import Spaces, Stepped
+from rucksac.environments.workers import WorkerEnvGroup
 from rucksac.experience.ring import Ring
 from rucksac.training.collector_process import BEGAN, CHILD, STEPPED, shared
 

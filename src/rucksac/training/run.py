@@ -17,7 +17,7 @@ from rucksac.environments.env_group import EnvGroup
 from rucksac.environments.goals import open_goals
 from rucksac.environments.making import name_of
 from rucksac.environments.opening import open_envs
-from rucksac.environments.workers import Faults
+from rucksac.environments.processes import Faults
 from rucksac.errors import UsageError
 from rucksac.files import Beginning
 from rucksac.resources import available_threads
