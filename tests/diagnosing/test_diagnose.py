@@ -148,9 +148,7 @@ def test_critics_that_expect_too_much(planted):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("env", "steps", "hidden"), [("Pendulum-v1", 3_000, (256, 256)), ("CartPole-v1", 3_000, (64,))]
-)
+@pytest.mark.parametrize(("env", "steps", "hidden"), [("Pendulum-v1", 3_000, (64, 64)), ("CartPole-v1", 3_000, (64,))])
 def test_runs_with_default_settings_get_no_advice(tmp_path, capsys, env, steps, hidden):
     rucksac.train(env, run=tmp_path / "run", steps=steps, hidden=hidden, compile="never", threads=1)
     assert main(["diagnose", str(tmp_path / "run")]) == 0

@@ -84,7 +84,7 @@ def training(run):
         [*COMMAND, "train", "Pendulum-v1", *LONG, "--run", run], stderr=subprocess.DEVNULL
     ) as process:
         try:
-            until(lambda: (run / "metrics.csv").exists() and len(rows(run, "metrics")) > 1)
+            until(lambda: (run / "evaluations.csv").exists() and rows(run, "episodes"))  # every curve has begun
             yield process
         finally:
             process.kill()
