@@ -182,7 +182,8 @@ SLOW_TO_COMPILE = [pytest.param(name, marks=pytest.mark.long) for name in ("td3"
 def test_compiled_equals_eager(name):
     loose = {"crossq": 100, "xqc": 300}.get(name, 1)  # norms over a batch enlarge differences in rounding,
     count = 256 if loose > 1 else ROWS  # the more so the fewer rows it has
-    eager, compiled = (agent_of(name, compile=mode, batch_size=count) for mode in ("never", "auto"))
+    less = {"policy_delay": 1} if name in ("droq", "xqc") else {}  # the others have steps without improvement
+    eager, compiled = (agent_of(name, compile=mode, batch_size=count, **less) for mode in ("never", "auto"))
     learners = Learner(eager), Learner(compiled)
     assert compile_steps(learners[1]) is None
     for index in range(10):

@@ -91,7 +91,7 @@ class Arms(World):
 
 
 def test_the_policy_becomes_the_softmax_of_reward_over_alpha():
-    agent = learn(Arms, alpha=Arms.alpha, steps=1_500)
+    agent = learn(Arms, alpha=Arms.alpha, steps=1_500, compile="never")
     with torch.no_grad():
         found = agent.algorithm.policy(torch.zeros(1, 1)).softmax(-1)[0].numpy()
     best = np.exp(Arms.rewards / Arms.alpha)
