@@ -1,4 +1,4 @@
-"""The command line as a person uses it: real processes in a folder of their own."""
+"""The command line as a person uses it; in a process of its own where the subject is what a process has or does."""
 
 import json
 import os
@@ -12,10 +12,10 @@ import time
 import pytest
 
 from rucksac.cli import main
-from tests.runs import COMMAND, SMALL_FLAGS
+from tests.runs import COMMAND, SMALL_FLAGS, run_command
 
 
-def rucksac(*words, cwd=None, **kwargs):
+def in_a_process(*words, cwd=None, **kwargs):
     return subprocess.run(
         [*COMMAND, *map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=300, check=False, **kwargs
     )
@@ -25,7 +25,7 @@ def rucksac(*words, cwd=None, **kwargs):
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     for seed in (1, 2):
-        done = rucksac("train", "Pendulum-v1", *SMALL_FLAGS, "--seed", seed, "--run", folder / f"p{seed}")
+        done = run_command("train", "Pendulum-v1", *SMALL_FLAGS, "--seed", seed, "--run", folder / f"p{seed}")
         assert done.returncode == 0, done.stderr
     return folder
 
@@ -69,7 +69,7 @@ def test_help_is_a_command_too(capsys):
 
 
 def test_training_shows_progress_and_names_the_next_commands(tmp_path):
-    done = rucksac("train", "Pendulum-v1", *SMALL_FLAGS, cwd=tmp_path)
+    done = in_a_process("train", "Pendulum-v1", *SMALL_FLAGS, cwd=tmp_path)
     assert done.returncode == 0
     assert done.stdout == ""
     assert "3 observations, 1 action; 300 steps" in done.stderr
@@ -81,7 +81,7 @@ def test_training_shows_progress_and_names_the_next_commands(tmp_path):
         "checkpoints", "config.json", "episodes.csv", "evaluations.csv", "lock", "metrics.csv", "replay",
         "summary.json",
     }  # fmt: skip
-    again = rucksac("train", "Pendulum-v1", *SMALL_FLAGS, "--quiet", "--json", cwd=tmp_path)
+    again = run_command("train", "Pendulum-v1", *SMALL_FLAGS, "--quiet", "--json", cwd=tmp_path)
     assert again.stderr == ""
     assert json.loads(again.stdout)["run"] == "runs/Pendulum-v1-rucksac-seed1-2"
 
@@ -129,35 +129,35 @@ def test_an_interrupted_run_leaves_standing_how_far_it_came(tmp_path):
 
 
 def test_evaluate_prints_and_speaks_json(runs):
-    done = rucksac("evaluate", runs / "p1", "--episodes", 5, "--seed", 7)
+    done = run_command("evaluate", runs / "p1", "--episodes", 5, "--seed", 7)
     assert [line.split("  ")[0] for line in done.stdout.splitlines()] == [
         "episodes", "mean return", "standard deviation", "interquartile mean", "of the mean",
     ]  # fmt: skip
-    told = json.loads(rucksac("evaluate", runs / "p1", "--episodes", 5, "--seed", 7, "--json").stdout)
+    told = json.loads(run_command("evaluate", runs / "p1", "--episodes", 5, "--seed", 7, "--json").stdout)
     assert set(told) == {"episodes", "mean", "std", "iqm", "ci95", "returns", "lengths"}
     assert told["lengths"] == [200] * 5
-    later = json.loads(rucksac("evaluate", runs / "p1", "--episodes", 2, "--seed", 8, "--json").stdout)
+    later = json.loads(run_command("evaluate", runs / "p1", "--episodes", 2, "--seed", 8, "--json").stdout)
     assert later["returns"] == told["returns"][1:3]
 
 
 def test_info_tells_how_far_a_run_is_and_whether_it_is_whole(runs, tmp_path):
-    told = json.loads(rucksac("info", runs / "p1", "--json").stdout)
+    told = json.loads(run_command("info", runs / "p1", "--json").stdout)
     assert (told["env_steps"], told["steps"], told["finished"], told["whole"]) == (300, 300, True, True)
     assert told["training_process"] is None
     shutil.copytree(runs / "p1", tmp_path / "run")
-    assert rucksac("evaluate", tmp_path / "run", "--best").returncode == 0
+    assert run_command("evaluate", tmp_path / "run", "--best").returncode == 0
     file = next((tmp_path / "run/replay").iterdir())
     file.write_bytes(file.read_bytes()[:-1])
-    spoilt = rucksac("info", tmp_path / "run")
+    spoilt = run_command("info", tmp_path / "run")
     assert spoilt.returncode == 1
     assert f"{file.name} is not the file that was saved" in spoilt.stdout
     assert "300 of 300 steps" not in spoilt.stdout
     config = tmp_path / "run/config.json"
     good = config.read_text()
     config.write_text(good.replace('"Pendulum-v1"', '"\\u001b[31mred"'))
-    assert r"environment  \x1b[31mred" in rucksac("info", tmp_path / "run").stdout.splitlines()
+    assert r"environment  \x1b[31mred" in run_command("info", tmp_path / "run").stdout.splitlines()
     config.write_text(good.replace('"steps": 300', '"steps": "many"'))
-    refused = rucksac("info", tmp_path / "run")
+    refused = run_command("info", tmp_path / "run")
     assert refused.returncode == 2
     assert refused.stderr.startswith("rucksac: --steps is 'many', but must be")
     assert "checkpoints: 0 of 1 whole" in refused.stderr
@@ -168,7 +168,7 @@ def test_plot_writes_two_pictures(runs, tmp_path):
         (["p1"], runs / "p1/curve.png"),
         (["p1", "p2", "-o", tmp_path / "new/all.png"], tmp_path / "new/all.png"),
     ):
-        done = rucksac("plot", *words, cwd=runs)
+        done = run_command("plot", *words, cwd=runs)
         assert done.returncode == 0, done.stderr
         assert len(done.stdout.splitlines()) == 2
         for picture in (where, where.with_name(where.stem + "-inside.png")):
@@ -179,7 +179,7 @@ def test_watch_writes_a_video_that_plays(runs, tmp_path):
     import imageio_ffmpeg
 
     video = tmp_path / "new/pendulum.mp4"
-    done = rucksac("watch", runs / "p1", "--video", video, "--episodes", 1)
+    done = run_command("watch", runs / "p1", "--video", video, "--episodes", 1)
     assert done.returncode == 0, done.stderr
     frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(video))
     assert frames == 201
@@ -188,7 +188,7 @@ def test_watch_writes_a_video_that_plays(runs, tmp_path):
 
 def test_a_display_that_does_not_answer_is_none(runs, tmp_path):
     nobody = {**os.environ, "DISPLAY": ":7799", "WAYLAND_DISPLAY": ""}
-    done = rucksac("watch", runs / "p2", "--episodes", 2, env=nobody)
+    done = in_a_process("watch", runs / "p2", "--episodes", 2, env=nobody)
     assert done.returncode == 0, done.stderr
     video = runs / "p2/video.mp4"
     assert video.stat().st_size > 1000
@@ -200,27 +200,27 @@ def test_a_display_that_does_not_answer_is_none(runs, tmp_path):
 
 def test_quiet_is_quiet_whatever_libraries_have_to_say(tmp_path):
     words = [*SMALL_FLAGS, "--steps", "60", "--time-limit", "20", "--quiet", "--run", tmp_path / "run"]
-    trained = rucksac("train", "HalfCheetah-v4", *words, cwd=tmp_path)  # outdated, and MuJoCo dislikes its XML
+    trained = in_a_process("train", "HalfCheetah-v4", *words, cwd=tmp_path)  # outdated, and MuJoCo dislikes its XML
     assert (trained.returncode, trained.stdout, trained.stderr) == (0, "", "")
-    refused = rucksac("resume", tmp_path / "run", "--steps", 10, "--quiet", cwd=tmp_path)
+    refused = in_a_process("resume", tmp_path / "run", "--steps", 10, "--quiet", cwd=tmp_path)
     assert refused.returncode == 2
     assert refused.stderr.startswith("rucksac: ")
     assert len(refused.stderr.splitlines()) == 1
 
 
 def test_recipes_are_listed_with_their_sources_and_explained_one_by_one():
-    done = rucksac("recipes")
+    done = run_command("recipes")
     assert "arXiv 1812.05905. Cost: 291 million, 1.00 times that of sac." in done.stdout
     assert "notebook" in done.stdout
-    assert json.loads(rucksac("recipes", "--json").stdout)["notebook"]["settings"]["hidden"] == [64, 64, 64]
-    lines = [line.split() for line in rucksac("recipes", "sac-v1").stdout.splitlines()]
+    assert json.loads(run_command("recipes", "--json").stdout)["notebook"]["settings"]["hidden"] == [64, 64, 64]
+    lines = [line.split() for line in run_command("recipes", "sac-v1").stdout.splitlines()]
     assert lines[1] == ["Source:", "arXiv", "1801.01290"]
     assert lines[3:8] == [
         ["setting", "sac-v1", "sac"], ["--steps", "1,000,000", "20,000"], ["--alpha", "1", "learned"],
         ["--temperature-loss", "log", "alpha"], ["--value-network", "yes", "no"],
     ]  # fmt: skip
-    assert "The settings are the defaults" in rucksac("recipes", "rucksac").stdout
-    unknown = rucksac("recipes", "tdd3")
+    assert "The settings are the defaults" in run_command("recipes", "rucksac").stdout
+    unknown = run_command("recipes", "tdd3")
     assert (unknown.returncode, unknown.stdout) == (2, "")
     assert "did you mean 'td3'" in unknown.stderr
 
@@ -228,14 +228,14 @@ def test_recipes_are_listed_with_their_sources_and_explained_one_by_one():
 def test_settings_override_those_of_a_recipe(tmp_path):
     flags = "--alpha learned --learning-starts 40 --deterministic-policy --no-value-network --warmup 60".split()
     small = [word for word in SMALL_FLAGS if word not in ("--warmup", "50")]
-    done = rucksac("train", "Pendulum-v1", "--recipe", "sac-v1", *small, *flags, "--run", tmp_path / "run")
+    done = run_command("train", "Pendulum-v1", "--recipe", "sac-v1", *small, *flags, "--run", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     settings = json.loads((tmp_path / "run/config.json").read_text())["settings"]
     names = "alpha learning_starts deterministic_policy value_network reward_scale policy_lr".split()
     assert [settings[name] for name in names] == ["learned", 40, True, False, 5.0, None]
     summary = json.loads((tmp_path / "run/summary.json").read_text())
     assert summary["grad_steps"] == 261
-    done = rucksac("train", "Pendulum-v1", "--recipe", "td3", "--value-network", "--run", tmp_path / "other")
+    done = run_command("train", "Pendulum-v1", "--recipe", "td3", "--value-network", "--run", tmp_path / "other")
     assert done.returncode == 2
     assert "--target-policy would do nothing; leave that out, or give --no-value-network" in done.stderr
 
@@ -244,7 +244,7 @@ def test_settings_come_from_recipe_then_file_then_flags(tmp_path):
     (tmp_path / "settings.toml").write_text(
         'steps = 30\nbatch-size = 8\nlr = 0.001\nhidden = [8]\ncompile = "never"\nthreads = 1'
     )
-    done = rucksac(
+    done = run_command(
         "train", "Pendulum-v1", "--recipe", "notebook", "--config", "settings.toml", "--lr", "0.002", "--run", "r",
         "--eval-episodes", 1, "--steps", "4e1", cwd=tmp_path,
     )  # fmt: skip
@@ -290,7 +290,7 @@ def test_settings_come_from_recipe_then_file_then_flags(tmp_path):
     ],
 )
 def test_mistakes_get_one_sentence_and_exit_code_2(words, says, tmp_path):
-    done = rucksac(*words, cwd=tmp_path)
+    done = run_command(*words, cwd=tmp_path)
     assert done.returncode == 2
     assert says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -311,7 +311,7 @@ def test_the_first_signal_leaves_a_usable_run(number, code, tmp_path):
     process.send_signal(number)
     assert process.wait(timeout=60) == code
     assert json.loads((run / "summary.json").read_text())["finished"] is False
-    assert rucksac("evaluate", run, "--episodes", 1).returncode == 0
+    assert run_command("evaluate", run, "--episodes", 1).returncode == 0
 
 
 def test_ctrl_c_before_learning_leaves_nothing(tmp_path):
@@ -344,15 +344,15 @@ def test_ctrl_c_during_an_evaluation_leaves_a_usable_run(tmp_path):
             process.send_signal(signal.SIGINT)
             break
     assert process.wait(timeout=60) == 130
-    assert rucksac("evaluate", run, "--episodes", 1, "--env", "Pendulum-v1").returncode == 0
+    assert run_command("evaluate", run, "--episodes", 1, "--env", "Pendulum-v1").returncode == 0
 
 
 def test_runs_of_different_length_are_plotted_together(runs, tmp_path):
     for seed, steps in ((3, 300), (4, 60)):
         words = [word if word != "300" else str(steps) for word in SMALL_FLAGS]
-        done = rucksac("train", "Pendulum-v1", *words, "--quiet", "--seed", seed, "--run", tmp_path / f"p{seed}")
+        done = run_command("train", "Pendulum-v1", *words, "--quiet", "--seed", seed, "--run", tmp_path / f"p{seed}")
         assert done.returncode == 0, done.stderr
-    done = rucksac("plot", tmp_path / "p4", tmp_path / "p3", tmp_path / "p3", "-o", tmp_path / "picture")
+    done = run_command("plot", tmp_path / "p4", tmp_path / "p3", tmp_path / "p3", "-o", tmp_path / "picture")
     assert done.returncode == 0
     assert done.stderr == ""
     assert [line.rsplit("/")[-1] for line in done.stdout.split()] == ["picture.png", "picture-inside.png"]
@@ -366,21 +366,21 @@ def test_runs_of_different_length_are_plotted_together(runs, tmp_path):
 def test_damaged_run_files_are_named(runs, tmp_path, file, content):
     shutil.copytree(runs / "p1", tmp_path / "run")
     (tmp_path / "run" / file).write_text(content)
-    done = rucksac("plot", tmp_path / "run")
+    done = run_command("plot", tmp_path / "run")
     assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1), done.stderr
     assert file in done.stderr
 
 
 @pytest.mark.parametrize("video", ["film.xyz", "film", "/proc/film.mp4"])
 def test_videos_that_cannot_be_written_are_refused_in_one_sentence(runs, video, tmp_path):
-    done = rucksac("watch", runs / "p1", "--video", video, cwd=tmp_path)
+    done = run_command("watch", runs / "p1", "--video", video, cwd=tmp_path)
     assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1), done.stderr
 
 
 def test_a_missing_compiler_costs_speed_and_one_line(tmp_path):
     words = [word for word in SMALL_FLAGS if word not in ("--compile", "never")]
     empty = {**os.environ, "PATH": "", "CXX": "", "RUCKSAC_CACHE": str(tmp_path / "cache")}
-    done = rucksac("train", "Pendulum-v1", *words, "--run", tmp_path / "run", env=empty)
+    done = in_a_process("train", "Pendulum-v1", *words, "--run", tmp_path / "run", env=empty)
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stderr.splitlines() if "uncompiled" in line] == [
         "The gradient step runs uncompiled, slower: no C++ compiler was found; install g++ or clang++, or set CXX."
@@ -412,37 +412,39 @@ def test_environments_are_made_with_the_arguments_given(tmp_path):
     run, file = tmp_path / "run", tmp_path / "settings.toml"
     file.write_text("[env_args]\ncontinuous = true\ngravity = -9.0\n")
     flags = ["--config", file, "--env.gravity", "-5", "--env.enable-wind", "--run", run, "--time-limit", 40, "--quiet"]
-    done = rucksac("train", "LunarLander-v3", *SMALL_FLAGS, *flags)
+    done = run_command("train", "LunarLander-v3", *SMALL_FLAGS, *flags)
     assert done.returncode == 0, done.stderr
     settings = json.loads((run / "config.json").read_text())["settings"]
     assert settings["env_args"] == {"continuous": True, "gravity": -5, "enable_wind": True}
-    told = json.loads(rucksac("evaluate", run, "--episodes", 3, "--json").stdout)
+    told = json.loads(run_command("evaluate", run, "--episodes", 3, "--json").stdout)
     assert max(told["lengths"]) <= 40
-    heavier = json.loads(rucksac("evaluate", run, "--episodes", 3, "--json", "--env.gravity", "-11").stdout)
+    heavier = json.loads(run_command("evaluate", run, "--episodes", 3, "--json", "--env.gravity", "-11").stdout)
     assert heavier["returns"] != told["returns"]
-    assert rucksac("resume", run, "--steps", 320, "--quiet").returncode == 0
-    kept = rucksac("resume", run, "--env.gravity=3")
+    assert run_command("resume", run, "--steps", 320, "--quiet").returncode == 0
+    kept = run_command("resume", run, "--env.gravity=3")
     assert kept.returncode == 2
     assert "keeps the environment of its run; train a new one with --start-from RUN and --env.gravity" in kept.stderr
-    wrong = rucksac("train", "LunarLander-v3", "--env.colour", "red", "--run", tmp_path / "wrong")
+    wrong = run_command("train", "LunarLander-v3", "--env.colour", "red", "--run", tmp_path / "wrong")
     assert wrong.returncode == 2
     assert "unexpected keyword argument 'colour'" in wrong.stderr.splitlines()[-1]
-    refused = rucksac("info", run, "--env.gravity=3")
+    refused = run_command("info", run, "--env.gravity=3")
     assert refused.returncode == 2
     assert "takes no --env.gravity" in refused.stderr
 
 
-def test_a_function_of_your_own_is_named_by_its_module(tmp_path):
+def test_a_function_of_your_own_is_named_by_its_module(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "mine.py").write_text(
         "import gymnasium\n\ndef simple(g=10.0):\n    return gymnasium.make('Pendulum-v1', g=g)\n\nBROKEN = 3\n"
     )
     flags = [*SMALL_FLAGS, "--env.g", "2.0", "--envs", 2, "--workers", 1, "--frame-skip", 4, "--run", "run", "--quiet"]
-    done = rucksac("train", "mine:simple", *flags, cwd=tmp_path)
+    done = run_command("train", "mine:simple", *flags, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    told = json.loads(rucksac("evaluate", "run", "--episodes", 1, "--json", cwd=tmp_path).stdout)
+    told = json.loads(run_command("evaluate", "run", "--episodes", 1, "--json", cwd=tmp_path).stdout)
     assert told["lengths"] == [50]  # 200 steps of the environment, four at a time
     for name, says in (("nothing", "has no attribute 'nothing'"), ("BROKEN", "given as int, but must be an id or")):
-        refused = rucksac("train", f"mine:{name}", cwd=tmp_path)
+        refused = run_command("train", f"mine:{name}", cwd=tmp_path)
         assert refused.returncode == 2
         assert says in refused.stderr
 

@@ -42,8 +42,10 @@ def native_code(cache):
 
 
 @needs_wide_registers
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize(("dtype", "own", "near"), [(torch.float32, 10, 1e-4), (torch.bfloat16, 9, 0.5)])
+@pytest.mark.parametrize(
+    ("dtype", "own", "near", "threads"),
+    [(torch.float32, 10, 1e-4, 2), pytest.param(torch.bfloat16, 9, 0.5, 1, marks=pytest.mark.long)],
+)
 def test_every_kind_of_product_is_right(cache, tensors, dtype, own, near, threads):
     if dtype == torch.bfloat16 and not torch.cpu._is_avx512_bf16_supported():
         pytest.skip("this processor has no bfloat16 instructions")
@@ -65,7 +67,9 @@ def test_other_types_and_vectors_are_left_alone():
     assert changed.code.count("aten.mm") == graph.code.count("aten.mm") - 1
 
 
-@pytest.mark.parametrize("stage", ["the compiler refuses it", "the library lacks it"])
+@pytest.mark.parametrize(
+    "stage", ["the library lacks it", pytest.param("the compiler refuses it", marks=pytest.mark.long)]
+)
 def test_where_the_kernel_cannot_be_used_the_library_multiplies(cache, tensors, monkeypatch, tmp_path, stage):
     monkeypatch.setattr(products, "worthwhile", lambda: True)
     kernel = tmp_path / "product.cpp"

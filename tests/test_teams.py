@@ -77,8 +77,14 @@ def test_a_team_computes_what_the_library_computes(tensors, tmp_path, monkeypatc
         assert equal(called(team, tensors, threads), expected)
 
 
-def test_several_threads_of_a_program_may_call_compiled_code_at_once(tensors, tmp_path, monkeypatch):
-    team = compiled(tensors, 2, tmp_path, monkeypatch)
+@pytest.fixture(scope="module")
+def common(tmp_path_factory):
+    """A cache that tests share which need no code of their own."""
+    return tmp_path_factory.mktemp("common")
+
+
+def test_several_threads_of_a_program_may_call_compiled_code_at_once(tensors, common, monkeypatch):
+    team = compiled(tensors, 2, common, monkeypatch)
     expected, wrong = called(team, tensors, 2), []
 
     def work():
@@ -123,10 +129,10 @@ def test_a_process_that_was_forked_computes_without_the_other_threads(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_compiled_code_that_is_no_longer_needed_leaves_the_team_at_work(tensors, tmp_path, monkeypatch):
-    first = compiled(tensors, 2, tmp_path / "first", monkeypatch)
+def test_compiled_code_that_is_no_longer_needed_leaves_the_team_at_work(tensors, common, monkeypatch):
+    first = compiled(tensors, 2, common, monkeypatch)
     called(first, tensors, 2)
-    other = compiled(tensors, 2, tmp_path / "second", monkeypatch, lambda x, w: [each * 2.0 for each in loops(x, w)])
+    other = compiled(tensors, 2, common, monkeypatch, lambda x, w: [(x + x.mean(0)).exp()])
     expected = called(other, tensors, 2)
     del first
     gc.collect()

@@ -70,6 +70,7 @@ def test_a_target_entropy_out_of_reach_is_refused(target):
         build(config(target_entropy=target), SPACES)
 
 
+@pytest.mark.long
 def test_compiled_equals_eager():
     eager, compiled = (Learner(build(config(compile=mode), SPACES)) for mode in ("never", "auto"))
     assert compile_steps(compiled) is None

@@ -85,7 +85,14 @@ def test_batch_of_any_size_gives_scalar_losses(rows):
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"alpha": 0.3, "hidden": (8, 8, 8), "activation": "silu", "critics": 3, "target_every": 2}]
+    "settings",
+    [
+        {},
+        pytest.param(
+            {"alpha": 0.3, "hidden": (8, 8, 8), "activation": "silu", "critics": 3, "target_every": 2},
+            marks=pytest.mark.long,
+        ),
+    ],
 )
 def test_compiled_step_equals_eager_step(settings):
     eager, compiled = (learner(**settings, compile=mode) for mode in ("never", "auto"))
