@@ -7,6 +7,8 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.wrappers import TimeLimit
 
 import rucksac
 from tests.runs import SMALL
@@ -44,6 +46,35 @@ def test_example_copy_checkpoints(tmp_path):
     assert len(list((tmp_path / "copies/checkpoints").iterdir())) > SETTINGS.get("keep", 2)
     obs = np.zeros(3, np.float32)
     assert rucksac.load(tmp_path / "copies").predict(obs)[0] == agent.predict(obs)[0]
+
+
+def test_example_own_environment(tmp_path):
+    trolley = example("own_environment")["Trolley"]
+    check_env(trolley(), skip_render_check=True)
+    agent = rucksac.train(trolley, run=tmp_path / "run", time_limit=40, **SETTINGS)
+    played = rucksac.evaluate(agent, lambda: TimeLimit(trolley(), 40), episodes=3).episodes
+    assert max(episode.length for episode in played) == 40
+
+
+def test_example_own_network(tmp_path):
+    settings = {key: value for key, value in SETTINGS.items() if key != "hidden"}
+    agent = example("own_network")["main"](tmp_path / "run", **settings)
+    assert "mlp" not in " ".join(agent.tensors())
+    assert len(evaluations(tmp_path / "run")) == 8
+
+
+def test_example_export_and_run(tmp_path):
+    returns = example("export_and_run")["main"](tmp_path, **SETTINGS)
+    agent = rucksac.train("Pendulum-v1", **SETTINGS)
+    assert returns == pytest.approx(rucksac.evaluate(agent, "Pendulum-v1", episodes=3).returns, rel=1e-3)
+
+
+def test_example_tuning(tmp_path):
+    main, storage = example("tuning")["main"], f"sqlite:///{tmp_path}/study.db"
+    for trials in (2, 1):
+        study = main(trials, storage, **SETTINGS)
+    assert [trial.number for trial in study.trials] == [0, 1, 2]
+    assert study.best_value == max(trial.value for trial in study.trials)
 
 
 def test_example_custom_metric(tmp_path):
