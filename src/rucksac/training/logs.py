@@ -1,15 +1,17 @@
-"""Reading the logs of a run that may still be under way in another process."""
+"""Reading the logs of a run that may still be under way in another process. Importing this module needs no numpy."""
 
 import csv
 import os
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING, TypeAlias
 
 from rucksac.errors import UsageError
 
+if TYPE_CHECKING:
+    import numpy as np
+
 LONGEST_ROW = 400  # bytes
-Columns = dict[str, np.ndarray]
+Columns: TypeAlias = "dict[str, np.ndarray]"
 
 
 def last_rows(file: Path, count: int) -> list[dict[str, str]]:
@@ -37,6 +39,8 @@ def whole_columns(file: Path) -> Columns:
 
     Raises `UsageError` when the file is damaged.
     """
+    import numpy as np
+
     if not file.is_file():
         return {}
     text = file.read_text()
