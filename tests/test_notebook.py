@@ -1,5 +1,8 @@
 """What a program or a notebook does with an agent: keep it, draw its run, see it act."""
 
+import sys
+
+import huggingface_hub.constants
 import imageio_ffmpeg
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from rucksac.cli import main
 from rucksac.errors import UsageError
 from tests.runs import SMALL
 
+SHA = "0123456789abcdef0123456789abcdef01234567"
 OBS = np.array([[0.5, -0.5, 2.0], [1.0, 0.0, -1.0]], np.float32)
 
 
@@ -18,6 +22,27 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("notebook") / "run"
     rucksac.train("Pendulum-v1", run=folder, **{**SMALL, "steps": 120, "normalise_observations": True})
     return folder
+
+
+def test_an_agent_on_the_hub_is_read_from_what_was_downloaded_before(run, tmp_path, monkeypatch):
+    """The hub's own package finds the files, laid out as it keeps them; there is no network to ask."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    agent, repository = rucksac.load(run), tmp_path / "models--me--pendulum"
+    agent.save(repository / "snapshots" / SHA)
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text(SHA)
+    for address in ("hf://me/pendulum", f"hf://me/pendulum@{SHA}"):
+        assert np.array_equal(rucksac.load(address).predict(OBS)[0], agent.predict(OBS)[0])
+    for address in ("hf://me/cheetah", "hf://me/pendulum@v2", "hf://", "hf://a/b/c"):
+        with pytest.raises(UsageError, match=rf"^{address} cannot be had from the hub \(.+\)$"):
+            rucksac.load(address)
+
+
+def test_without_the_hubs_package_its_name_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(UsageError, match=r'huggingface_hub; pip install "rucksac\[hub\]"'):
+        rucksac.load("hf://me/pendulum")
 
 
 def test_an_agent_saved_and_loaded_is_the_same(run, tmp_path):

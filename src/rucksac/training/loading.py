@@ -20,6 +20,7 @@ from rucksac.training.checkpoint_layout import (
     segments_of,
 )
 from rucksac.training.folder import RunFolder, path_of
+from rucksac.training.hub import HUB, downloaded
 from rucksac.training.snapshot import restore_part
 
 
@@ -28,7 +29,8 @@ def load_agent(
 ) -> Agent:
     """Return the agent of a run's newest checkpoint, or of its best evaluation, or the one that `Agent.save` wrote.
 
-    Raises `UsageError` when there is none.
+    `run` is a folder, or hf://OWNER/NAME for files of `Agent.save` on the Hugging Face Hub. Raises `UsageError` when
+    there is no agent.
     An agent trained with modules of your own needs them again, `policy` and `critic`, in any state.
     """
     return load_counted(run, policy, critic, best=best)[0]
@@ -38,7 +40,7 @@ def load_counted(
     run: str | Path, policy: nn.Module | None = None, critic: nn.Module | None = None, *, best: bool = False
 ) -> tuple[Agent, int | None]:
     """Return what `load_agent` does, and the environment steps behind the agent, None for one that was saved alone."""
-    path = path_of(run)
+    path = downloaded(run) if isinstance(run, str) and run.startswith(HUB) else path_of(run)
     found = checkpoints_in(path, BEST if best else CHECKPOINT)
     if is_agent(path):
         if best:
