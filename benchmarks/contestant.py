@@ -69,12 +69,13 @@ def rucksac_bf16(work: Work) -> float:
 def rucksac_seeds(work: Work) -> float:
     """Return the sum over two runs side by side, each while the other goes on too."""
     from rucksac.training.group import Group
+    from rucksac.training.overview import members
     from rucksac.training.seeds import prepare_group
 
     with tempfile.TemporaryDirectory() as folder:
         group = Path(folder) / "group"
         prepare_group(work.env, settings(work), "sac", group, [1, 2])
-        Group(group, quiet=True).run()
+        Group(group, members(group), quiet=True).run()
         return sum(logged_rate(work, group / f"seed{seed}") for seed in (1, 2))
 
 

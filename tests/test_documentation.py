@@ -70,7 +70,9 @@ def test_tests_that_are_named_exist(page):
         assert (ROOT / name).exists(), name
 
 
-@pytest.mark.parametrize("page", ["concepts.md", "metrics.md", "migrating.md", "troubleshooting.md", "tuning.md"])
+@pytest.mark.parametrize(
+    "page", ["concepts.md", "metrics.md", "migrating.md", "sweeps.md", "troubleshooting.md", "tuning.md"]
+)
 def test_flags_that_a_page_names_exist(page):
     from rucksac.cli import COMMANDS
     from rucksac.commands.parsing import flags_of

@@ -24,12 +24,12 @@ def read_toml(file: Path) -> dict[str, Any]:
     return {key.replace("-", "_"): value for key, value in values.items()}
 
 
-def check_name(file: Path, name: str) -> None:
-    """Raise `UsageError` when a file speaks of a setting that does not exist."""
+def check_name(where: Path | str, name: str) -> None:
+    """Raise `UsageError` when a file, or a flag, speaks of a setting that does not exist."""
     if name not in DECLARED:
         near = difflib.get_close_matches(name, DECLARED, n=1)
         hint = f"did you mean {near[0]}?" if near else "rucksac train --help all has every one"
-        raise UsageError(f"{file} has {name!r}, but there is no such setting; {hint}")
+        raise UsageError(f"{where} has {name!r}, but there is no such setting; {hint}")
 
 
 def check_value(file: Path, name: str, value: Any) -> None:

@@ -93,7 +93,7 @@ def test_seeds_whose_parent_was_killed_save_and_end_and_are_waited_for(tmp_path)
         parent.kill()
     words = [*COMMAND, "resume", group, "--steps", "1000", "--json"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as resumed:
-        assert "1 seed in" in resumed.stderr.readline()
+        assert "1 run in" in resumed.stderr.readline()
         assert resumed.stderr.readline() == f"{group / 'seed1'} is in use by process {child}; waiting for it to end\n"
         os.kill(child, signal.SIGCONT)
         wait_until(lambda: RunFolder(group / "seed1").occupant() != child)

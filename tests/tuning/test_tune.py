@@ -23,7 +23,7 @@ lr = { from = 1e-4, to = 1e-2, log = true }
 hidden = { choose = [[8], [16]] }
 batch-size = { from = 16, to = 32 }
 """
-TRIALS, BESIDE = 6, ["--seeds", "1-2", "--fresh-seeds", "11,12", "--at-once", "2", "--json"]
+TRIALS, BESIDE = 6, ["--seeds", "1-2", "--fresh-seeds", "11,12", "--jobs", "2", "--json"]
 SETTINGS = (
     "--steps 120 --warmup 50 --batch-size 16 --eval-every 40 --eval-episodes 1 --compile never --buffer-size 1000 "
     "--time-limit 20 --checkpoint-every 40"

@@ -13,12 +13,14 @@ from rucksac.commands.looking import Cache, Evaluate, Info, Plot, Recipes, Watch
 from rucksac.commands.parsing import Command
 from rucksac.commands.reporting import Dashboard, Report
 from rucksac.commands.reproducing import ShowConfig
+from rucksac.commands.sweeping import Sweep
 from rucksac.commands.training import Resume, Train
 from rucksac.commands.tuning import Tune
 
 COMMANDS: dict[str, type[Command]] = {
     "train": Train,
     "resume": Resume,
+    "sweep": Sweep,
     "tune": Tune,
     "runs": Runs,
     "info": Info,

@@ -71,14 +71,15 @@ def _entry(name: str, annotated: Any, doc: str, default: Any, width: int, everyt
     """Return the lines of one flag; on the short screen it has one."""
     inner, *notes = typing.get_args(annotated) if typing.get_origin(annotated) is Annotated else (annotated,)
     called = next((note.name for note in notes if getattr(note, "name", None)), name)
+    metavar = next((note.metavar for note in notes if getattr(note, "metavar", None)), None)
     if tyro.conf.Positional in notes:
-        left = next(note.metavar for note in notes if getattr(note, "metavar", None))
+        left = str(metavar)
     elif inner is bool:
         left = flag("[no-]" + called) if default is True or name in DECLARED else flag(called)
     elif name == "env_args":
         left = "--env.NAME VALUE"
     else:
-        left = f"{flag(called)} {_metavar(inner)}"
+        left = f"{flag(called)} {metavar or _metavar(inner)}"
     shown = default_text(default)
     shown = f" [{shown}]" if shown else ""
     if not everything:

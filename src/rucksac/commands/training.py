@@ -157,8 +157,9 @@ def _report(result: "Result", folder: Path, as_json: bool, console: "Console | N
 
 def _run_group(folder: Path, quiet: bool, as_json: bool) -> int:
     from rucksac.training.group import Group
+    from rucksac.training.overview import members
 
-    summary, code = Group(folder, quiet).run()
+    summary, code = Group(folder, members(folder), quiet).run()
     if as_json:
         print(json.dumps(summary))
     elif not quiet:

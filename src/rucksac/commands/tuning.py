@@ -39,7 +39,7 @@ class Tune(Command):
     """Seeds that the best settings are trained again with."""
     space: Path | None = None
     """TOML file with the settings to vary and their values; those of docs/tuning.md if not given."""
-    at_once: int | None = None
+    jobs: int | None = None
     """Runs at once, each with one thread; as many as there are processors if not given."""
     recipe: str = DEFAULT
     """Named settings to begin with; see: rucksac recipes."""
@@ -77,7 +77,7 @@ class Tune(Command):
         from rucksac.tuning.study import Question, Search
 
         seeds, fresh = parse_seeds(self.seeds), parse_seeds(self.fresh_seeds)
-        for name, given in (("--trials", self.trials), ("--at-once", self.at_once)):
+        for name, given in (("--trials", self.trials), ("--jobs", self.jobs)):
             if given is not None and given < 1:
                 raise UsageError(f"{name} is {given}, but must be at least 1")
         if both := sorted(set(seeds) & set(fresh)):
@@ -86,7 +86,7 @@ class Tune(Command):
         folder = (self.run_folder or Path("runs") / name).expanduser()
         config = dataclasses.replace(self.settings, threads=1)
         question = Question(self.env, self.recipe, config, read_space(self.space or USUAL), seeds, fresh)
-        found, code = Search(question, folder, self.trials, self.at_once or runs_at_once(1), self.quiet).run()
+        found, code = Search(question, folder, self.trials, self.jobs or runs_at_once(1), self.quiet).run()
         if found["best"]:
             best = with_settings(self.settings, found["best"]["settings"])
             values = {**spelled_out(best, recipe(self.recipe).config), **found["best"]["settings"]}

@@ -22,6 +22,21 @@ def group(summary: dict[str, Any], folder: Path, exit_code: int) -> str:
     return "\n".join(lines)
 
 
+def sweep(found: dict[str, Any]) -> str:
+    """Return what is said when a sweep has ended: the comparison, what it lacks, and which runs failed."""
+    from rucksac.compare.wording import text
+
+    parts = [text(found["comparison"])] if found["comparison"] else []
+    parts += [f"Not compared: {printable(note)}." for note in found["notes"]]
+    failed = {run: state for run, state in found["runs"].items() if state.startswith("failed")}
+    parts += [f"{run} {printable(state)}" for run, state in failed.items()]
+    if failed or not found["over"]:
+        parts.append("The same command goes on.")
+    else:
+        parts.append(f"Next:  rucksac report {shlex.quote(found['run'])}/*/")
+    return "\n".join(parts)
+
+
 def info(found: dict[str, Any]) -> str:
     """Return what there is to know of a run folder, a line for each checkpoint."""
     state = "finished" if found["finished"] else "can go on with rucksac resume"

@@ -1,24 +1,25 @@
-"""Training several seeds side by side: a process for each, as many at once as there are processors.
+"""Training several runs side by side: a process for each, as many at once as there are processors.
 
 Starting the whole and going on with it are the same thing. Compiled steps are shared: the first process builds them,
 the others wait for the file.
 """
 
 import time
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.live import Live
+from rich.table import Table
 
 from rucksac.stats import summarise
 from rucksac.text import count
 from rucksac.training.console import console
 from rucksac.training.folder import RunFolder
-from rucksac.training.group_display import line, table
+from rucksac.training.group_display import line, seeds_table
 from rucksac.training.needs import runs_at_once
-from rucksac.training.overview import members
 from rucksac.training.seed_process import SeedProcess
 from rucksac.training.stopping import StopRequest, stop_on_signals
 
@@ -26,25 +27,35 @@ SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_LINES = 0.5, 10.0
 
 
 class Group:
-    """All seeds in a common folder, `at_once` of them side by side, or as many as there are processors for."""
+    """Runs in a common folder, `at_once` of them side by side, or as many as there are processors for.
 
-    def __init__(self, folder: Path, quiet: bool, at_once: int | None = None) -> None:
-        self.folder, self.quiet, self._at_once = folder, quiet, at_once
+    They are started in the order of `runs`; `show` makes the table of how they stand.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        runs: Sequence[Path],
+        quiet: bool,
+        at_once: int | None = None,
+        show: Callable[[Sequence[SeedProcess]], Table] = seeds_table,
+    ) -> None:
+        self.folder, self.quiet, self._at_once, self._show = folder, quiet, at_once, show
         self._out = console()
-        self.members = [SeedProcess.of(path) for path in members(folder)]
+        self.members = [SeedProcess.of(path) for path in runs]
 
     def run(self) -> tuple[dict[str, Any], int]:
-        """Train all seeds that are not done; return a summary and the exit code."""
+        """Train all that are not done; return a summary and the exit code."""
         at_once = self._at_once or runs_at_once(max(each.threads for each in self.members))
         last_line = time.monotonic()
-        self._say(f"{count(len(self.members), 'seed')} in {self.folder}, {at_once} at once")
+        self._say(f"{count(len(self.members), 'run')} in {self.folder}, {at_once} at once")
         with stop_on_signals() as stop, self._live() as live:
             stop.graceful = True
             try:
                 while not self._settled(stop):
                     self._attend(stop, at_once)
                     if live:
-                        live.update(table(self.members))
+                        live.update(self._show(self.members))
                     elif time.monotonic() - last_line > SECONDS_BETWEEN_LINES:
                         last_line = time.monotonic()
                         self._say(line(self.members))
@@ -85,15 +96,16 @@ class Group:
         return stop.exit_code or int(any(each.state != "done" for each in self.members))
 
     def _summary(self) -> dict[str, Any]:
+        names = [str(each.folder.relative_to(self.folder)) for each in self.members]
         finals = {}
-        for each in self.members:
+        for name, each in zip(names, self.members, strict=True):
             if each.state == "done":
                 evaluation = RunFolder.open(each.folder).read_summary().get("final_evaluation")
-                finals[each.folder.name] = evaluation["mean"] if evaluation else None
+                finals[name] = evaluation["mean"] if evaluation else None
         means = np.array([mean for mean in finals.values() if mean is not None])
         return {
             "run": str(self.folder),
-            "seeds": {each.folder.name: each.state for each in self.members},
+            "seeds": {name: each.state for name, each in zip(names, self.members, strict=True)},
             "final_returns": finals,
             "over_seeds": summarise(means)._asdict() if means.size else None,
         }
@@ -101,7 +113,7 @@ class Group:
     def _live(self) -> AbstractContextManager[Live | None]:
         if self.quiet or not self._out.is_terminal:
             return nullcontext()
-        return Live(table(self.members), console=self._out, refresh_per_second=4)
+        return Live(self._show(self.members), console=self._out, refresh_per_second=4)
 
     def _say(self, text: str) -> None:
         if not self.quiet:

@@ -39,9 +39,9 @@ def require_memory(config: Config, spaces: Spaces) -> None:
         )
 
 
-def require_memory_at_once(config: Config, spaces: Spaces, threads: int) -> None:
-    """Raise `UsageError` when it cannot hold those of all runs that go at once, each on so many threads."""
-    runs, free = runs_at_once(threads), available_memory()
+def require_memory_at_once(config: Config, spaces: Spaces, runs: int) -> None:
+    """Raise `UsageError` when it cannot hold those of so many runs at once."""
+    free = available_memory()
     needed = replay_bytes(config, spaces) * runs
     if free is not None and needed > free:
         raise UsageError(

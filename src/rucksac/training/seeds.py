@@ -8,7 +8,7 @@ from rucksac.environments.making import closed_at_last, make
 from rucksac.environments.reading import spaces_of
 from rucksac.errors import UsageError
 from rucksac.training.folder import RunFolder
-from rucksac.training.needs import require_memory_at_once
+from rucksac.training.needs import require_memory_at_once, runs_at_once
 from rucksac.training.overview import members
 from rucksac.training.starting import Origin
 
@@ -31,14 +31,23 @@ def is_group(folder: Path) -> bool:
 
 
 def prepare_group(
-    env: str, config: Config, recipe: str, folder: Path, seeds: list[int], origin: Origin | None = None
+    env: str,
+    config: Config,
+    recipe: str,
+    folder: Path,
+    seeds: list[int],
+    origin: Origin | None = None,
+    at_once: int | None = None,
 ) -> None:
-    """Make a folder for each seed; raise `UsageError` when the environment or the memory does not allow the run."""
+    """Make a folder for each seed; raise `UsageError` when the environment or the memory does not allow the run.
+
+    So many runs go `at_once`, as many as there are processors for if not given.
+    """
     config = config.settled()
     with closed_at_last(make(env, config)) as probe:
         spaces = spaces_of(probe, config.action_low, config.action_high)
     threads = config.threads or 1
-    require_memory_at_once(config, spaces, threads)
+    require_memory_at_once(config, spaces, at_once or runs_at_once(threads))
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is already in use; give another --run, or remove it first")
     derived = {"threads": threads, **(origin.to_json() if origin else {})}

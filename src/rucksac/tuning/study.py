@@ -16,7 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rucksac.config import Config, with_settings
 from rucksac.errors import TrainingStopped, UsageError
-from rucksac.text import count, printable, shortened
+from rucksac.text import count, printable
+from rucksac.training.claim import claim
 from rucksac.training.console import console
 from rucksac.training.folder import RunFolder
 from rucksac.training.group import SECONDS_BETWEEN_LOOKS, Group
@@ -80,7 +81,7 @@ class Search:
 
         Raises `UsageError` when the folder holds another search, `TrainingStopped` when no trial came to its end.
         """
-        self._claim()
+        claim(self.folder, "question.json", self.question.to_json(), "search")
         with RunFolder(self.folder).alone():
             study = self._study()
             with stop_on_signals() as stop:
@@ -94,29 +95,6 @@ class Search:
             if stop.is_set():
                 return {"finished": False, **self._told(study)}, stop.exit_code
             return self._judged(study)
-
-    def _claim(self) -> None:
-        """Write down what is searched for, or check that it is what was searched for here before."""
-        file, wanted = self.folder / "question.json", self.question.to_json()
-        if file.exists():
-            try:
-                before = json.loads(file.read_text())
-                before["settings"] = Config.from_json(before["settings"]).to_json()
-            except (OSError, ValueError, LookupError, TypeError, UsageError) as error:
-                raise UsageError(f"{file} cannot be read ({error}); give another --run") from error
-            for name, value in wanted.items():
-                if before.get(name) != value:
-                    changed = _changed(before.get(name), value)
-                    raise UsageError(
-                        f"{self.folder} holds a search with other {name} ({changed}); give the same, or another --run"
-                    )
-            return
-        if self.folder.exists() and any(self.folder.iterdir()):
-            raise UsageError(f"{self.folder} is already in use; give another --run, or remove it first")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(".new")
-        temporary.write_text(json.dumps(wanted, indent=2) + "\n")
-        temporary.replace(file)
 
     def _study(self) -> optuna.Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -242,7 +220,7 @@ class Search:
             prepare_group(question.env, config, question.recipe, new, question.fresh_seeds)
             new.rename(folder)
         self._say(f"Trial {number + 1} was the best; its settings are trained again.")
-        summary, code = Group(folder, self.quiet, self.at_once).run()
+        summary, code = Group(folder, members(folder), self.quiet, self.at_once).run()
         return {"finished": code == 0, **told, "again": summary}, code
 
     def _told(self, study: optuna.Study) -> dict[str, Any]:
@@ -271,11 +249,3 @@ def _in_words(settings: dict[str, Any]) -> str:
     return ", ".join(
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in settings.items()
     )
-
-
-def _changed(before: Any, now: Any) -> str:
-    """Return what was and what is given now; of two tables, the first entry that differs."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        name = next(key for key in {**before, **now} if before.get(key) != now.get(key))
-        return f"{name}: {shortened(before.get(name))}, now {shortened(now.get(name))}"
-    return f"{shortened(before)}, now {shortened(now)}"
