@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,8 @@ def test_every_setting_has_a_rule():
         ("learning_starts", -1), ("update_every", 0), ("deterministic_policy", "yes"), ("exploration_noise", -0.1),
         ("target_noise", math.nan), ("improvement_noise", -1), ("noise_clip", 0.0), ("policy_q", "largest"),
         ("value_network", 1), ("target_policy", None), ("policy_delay", 0), ("policy_lr", 0.0), ("reward_scale", 0.0),
+        ("demonstrations", ""), ("demonstrations", 3), ("demonstration_share", 0.0), ("demonstration_share", 1),
+        ("offline_steps", -1),
     ],
 )  # fmt: skip
 def test_values_without_meaning_are_refused_naming_flag_value_and_rule(setting, value):
@@ -39,6 +42,10 @@ def test_settings_that_contradict_each_other_are_refused_with_the_way_out():
     assert Config(warmup=300).first_update == 300
     with pytest.raises(UsageError, match="--buffer-size 514"):
         Config(buffer_size=300)
+    with pytest.raises(UsageError, match="--demonstration-share 0.001 of a batch of 256 is 0 rows.* leave 1"):
+        Config(demonstrations="runs/old", demonstration_share=0.001)
+    with pytest.raises(UsageError, match="--demonstration-share 0.9 of a batch of 4 is 4 rows.* leave 1"):
+        Config(demonstrations="runs/old", demonstration_share=0.9, batch_size=4, warmup=0)
 
 
 def test_the_warm_up_depends_on_the_steps_until_the_run_begins():
@@ -47,6 +54,14 @@ def test_the_warm_up_depends_on_the_steps_until_the_run_begins():
         assert settled.warmup == settled.first_update == Config(steps=steps).first_update == warmup
         assert with_settings(settled, {"steps": 10**7}).warmup == warmup
     assert Config(warmup=0).settled().warmup == 0
+
+
+def test_demonstrations_are_found_from_any_folder_once_the_run_has_begun(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Config(demonstrations=Path("old")).settled().demonstrations == str(tmp_path / "old")
+    assert Config(demonstrations="minari:me/p-v0").settled().demonstrations == "minari:me/p-v0"
+    assert Config(demonstrations="old", demonstration_share=0.3, batch_size=10).demonstration_rows == 3
+    assert Config().demonstration_rows == 0
 
 
 def test_one_width_is_one_layer():
@@ -72,7 +87,7 @@ def test_the_recipes_are_what_their_sources_say():
 
 GIVEN = {"target_critics": 1, "quantiles": 3, "dropped_quantiles": 1, "target_entropy": -1.0, "initial_alpha": 0.5,
          "temperature_lr": 0.1, "lr_end": 0.5, "lr_steps": 9, "categories": 7, "largest_return": 9.0,
-         "priority_beta": 0.5, "most_lag": 4}  # fmt: skip
+         "priority_beta": 0.5, "most_lag": 4, "demonstration_share": 0.2, "offline_steps": 9}  # fmt: skip
 WITHOUT_USE = [
     ("target_entropy", {"deterministic_policy": True}, "--no-deterministic-policy"),
     ("target_entropy", {"alpha": 0.2}, "--alpha learned"),
@@ -94,6 +109,8 @@ WITHOUT_USE = [
     ("priority_beta", {}, "--priorities 0.6"),
     ("hindsight_strategy", {}, "--hindsight 4"),
     ("most_lag", {}, "--collectors 2"),
+    ("demonstration_share", {}, "--demonstrations runs/old"),
+    ("offline_steps", {}, "--demonstrations runs/old"),
 ]
 
 

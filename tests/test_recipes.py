@@ -85,6 +85,12 @@ SOURCES = {
         "critics": 1, "target_noise": 0.0, "improvement_noise": 0.0, "deterministic_policy": True,
         "target_policy": True, "warmup": 0, "buffer_size": 1_000_000,
     },
+    "rlpd": {
+        "hidden": (256, 256), "batch_size": 256, "lr": 3e-4, "gamma": 0.99, "tau": 0.005, "critics": 10,
+        "target_critics": 2, "critic_norm": "layer", "policy_norm": "none", "policy_q": "mean", "utd": 20.0,
+        "policy_delay": 20, "warmup": 5_000, "target_entropy": "half", "initial_alpha": 1.0, "steps": 250_000,
+        "initialisation": "xavier", "demonstration_share": 0.5, "offline_steps": 0, "temperature_loss": "alpha",
+    },
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rucksac.training.callbacks import STOP, Event
     from rucksac.training.evaluate import evaluate
     from rucksac.training.loading import load_agent as load
+    from rucksac.training.minari_data import export_replay
     from rucksac.training.train import resume, train
     from rucksac.training.watch import watch
 
@@ -29,6 +30,7 @@ __all__ = [
     "UsageError",
     "evaluate",
     "export",
+    "export_replay",
     "from_sb3",
     "load",
     "plot",
@@ -46,6 +48,7 @@ _HOMES = {
     "UsageError": ("rucksac.errors", "UsageError"),
     "evaluate": ("rucksac.training.evaluate", "evaluate"),
     "export": ("rucksac.exporting.export", "export"),
+    "export_replay": ("rucksac.training.minari_data", "export_replay"),
     "from_sb3": ("rucksac.importing.sb3", "from_sb3"),
     "load": ("rucksac.training.loading", "load_agent"),
     "plot": ("rucksac.tools.plot", "plot"),

@@ -151,7 +151,8 @@ def _rate(config: Config, name: str) -> Rate:
         return constant(lr)
     grad_steps = config.policy_delay if name in ("policy", "temperature") else 1  # for each update
     each, first = grad_steps / config.utd / config.rate_steps, config.first_update / config.rate_steps
-    return annealed(lr, config.lr_schedule, config.lr_end, lambda count: first + each * (count - 1))
+    offline = config.offline_steps // grad_steps  # updates before the first environment step
+    return annealed(lr, config.lr_schedule, config.lr_end, lambda count: first + each * max(0, count - 1 - offline))
 
 
 def compile_steps(learner: Learner, only_cached: bool = False) -> str | None:

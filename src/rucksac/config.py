@@ -7,12 +7,15 @@ nothing, its default and what it is. Importing this module is cheap: no torch, n
 import dataclasses
 import typing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from rucksac.errors import UsageError
 from rucksac.rules import (
     BELOW_ONE,
     BOUNDS,
+    DATA,
+    PART,
     TABLE,
     WEIGHT,
     WIDTHS,
@@ -56,7 +59,9 @@ ALL_QUANTILES = Idle(
 OWN_GOALS = Idle(lambda config: not config.hindsight, "goals stay as they are", "--hindsight 4")
 NO_COLLECTORS = Idle(lambda config: not config.collectors, "actions are never behind", "--collectors 2")
 UNIFORM = Idle(lambda config: not config.priorities, "transitions are drawn uniformly", "--priorities 0.6")
+ALONE = Idle(lambda config: config.demonstrations is None, "there are no demonstrations", "--demonstrations runs/old")
 LONGEST_WARMUP = 10_000  # unless one is given
+MINARI = "minari:"  # what the name of a Minari data set follows
 
 
 @dataclass(frozen=True)
@@ -147,6 +152,12 @@ class Config:
     """Transitions with a goal that was achieved later, for each with its own goal; for environments with goals."""
     hindsight_strategy: Annotated[Literal["future", "final", "episode"], REPLAY, OWN_GOALS] = "future"
     """Where in the episode that was: after the transition, in its last state, or anywhere."""
+    demonstrations: Annotated[str | None, REPLAY, either(None, DATA)] = None
+    """Prior data to learn from beside the run's own: minari:NAME, or the folder of a run, for its replay memory."""
+    demonstration_share: Annotated[float, REPLAY, PART, ALONE] = 0.5
+    """Share of each batch that is drawn from the demonstrations."""
+    offline_steps: Annotated[int, REPLAY, whole(0), ALONE] = 0
+    """Gradient steps on demonstrations alone before the first environment step."""
 
     lr: Annotated[float, LEARNING, COMMON, between(1e-12, 1.0)] = 1e-3
     """Adam's learning rate for critics, temperature, and policy."""
@@ -283,6 +294,12 @@ class Config:
                 f"--dropped-quantiles is {self.dropped_quantiles} of {self.quantiles}, which leaves none; give fewer, "
                 "or more --quantiles"
             )
+        if self.demonstrations is not None and not 0 < self.demonstration_rows < self.batch_size:
+            raise UsageError(
+                f"--demonstration-share {self.demonstration_share:g} of a batch of {self.batch_size} is "
+                f"{self.demonstration_rows} rows, but must be at least 1 and leave 1; give another share, or a larger "
+                "--batch-size"
+            )
         if self.workers > self.envs:
             raise UsageError(
                 f"--workers is {self.workers} for {self.envs} environments; give at most as many, or more --envs"
@@ -304,9 +321,12 @@ class Config:
             )
 
     def settled(self) -> "Config":
-        """Return the settings as a run keeps them: more --steps, given later, must not change its past."""
+        """Return the settings as a run keeps them: more --steps or another folder must not change them."""
         falls = self.lr_schedule != "constant"
-        return dataclasses.replace(self, warmup=self.random_steps, lr_steps=self.rate_steps if falls else None)
+        kept: dict[str, Any] = {"warmup": self.random_steps, "lr_steps": self.rate_steps if falls else None}
+        if self.demonstrations is not None and not self.demonstrations.startswith(MINARI):
+            kept["demonstrations"] = str(Path(self.demonstrations).expanduser().absolute())
+        return with_settings(self, kept)
 
     @property
     def env_count(self) -> int:
@@ -319,6 +339,11 @@ class Config:
         if self.warmup is None:
             return max(self.batch_size, min(LONGEST_WARMUP, self.steps // 10))
         return self.warmup
+
+    @property
+    def demonstration_rows(self) -> int:
+        """Return how many rows of a batch are demonstrations."""
+        return 0 if self.demonstrations is None else round(self.demonstration_share * self.batch_size)
 
     @property
     def rate_steps(self) -> int:

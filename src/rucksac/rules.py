@@ -4,6 +4,7 @@ import math
 import numbers
 import typing
 from collections.abc import Callable
+from pathlib import PurePath
 from typing import Any, Literal, NamedTuple
 
 
@@ -72,6 +73,7 @@ def either(word: str | None, rule: Rule) -> Rule:
 
 
 BELOW_ONE = Rule("a number from 0 to below 1", lambda value: is_number(value) and 0 <= value < 1)
+PART = Rule("a number above 0 and below 1", lambda value: is_number(value) and 0 < value < 1)
 WEIGHT = Rule("a number above 0 and at most 1", lambda value: is_number(value) and 0 < value <= 1)
 TABLE = Rule("a table of names and plain values", lambda value: isinstance(value, dict) and _is_json(value))
 WIDTHS = Rule(
@@ -82,6 +84,9 @@ BOUNDS = Rule(
     "one or more numbers, such as -1 1",
     lambda value: isinstance(value, tuple) and bool(value) and all(is_number(each) for each in value),
 )
+
+
+DATA = Rule("minari:NAME or the folder of a run", lambda value: isinstance(value, str) and value != "")
 
 
 def is_whole(value: Any) -> bool:
@@ -95,7 +100,9 @@ def is_number(value: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """Return numbers and lists of any library as Python's own."""
+    """Return numbers and lists of any library as Python's own, and paths as text."""
+    if isinstance(value, PurePath):
+        return str(value)
     if isinstance(value, list | tuple):
         return tuple(plain(each) for each in value)
     if isinstance(value, numbers.Integral) and not isinstance(value, bool):

@@ -18,6 +18,7 @@ class Stream(IntEnum):
     SAMPLING = 3
     UPDATE = 4
     EPISODE = 5
+    DEMONSTRATIONS = 6
 
 
 def generator(seed: int, stream: Stream, *index: int) -> np.random.Generator:

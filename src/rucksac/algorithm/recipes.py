@@ -146,6 +146,21 @@ RECIPES: dict[str, Recipe] = {
             target_noise=0.0, hidden=(400, 300), batch_size=64, lr=1e-3, policy_lr=1e-4, tau=0.001,
         ),
     ),
+    "rlpd": Recipe(
+        "arXiv 2302.02948, ikostrikov/rlpd",
+        "For --demonstrations, half of each batch: ten critics with layer norm, two random ones in the target.",
+        Config(
+            steps=250_000, warmup=5_000, lr=3e-4, critics=10, target_critics=2, policy_q="mean", critic_norm="layer",
+            initialisation="xavier", utd=20.0, policy_delay=20, target_entropy="half", temperature_loss="alpha",
+        ),
+        (
+            (
+                "--hidden 256 256 256 --target-critics 1 --entropy-to-come never --steps 300000",
+                "for AntMaze, with rewards less 1",
+            ),
+            ("--hidden 256 256 256 --entropy-to-come never --steps 1000000", "for Adroit with rewards of 0 or 1"),
+        ),
+    ),
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from rucksac.commands.export import Export
 from rucksac.commands.importing import Import
 from rucksac.commands.looking import Cache, Evaluate, Info, Plot, Recipes, Watch
 from rucksac.commands.parsing import Command
+from rucksac.commands.replay import Replay
 from rucksac.commands.reporting import Dashboard, Report
 from rucksac.commands.reproducing import ShowConfig
 from rucksac.commands.sweeping import Sweep
@@ -34,6 +35,7 @@ COMMANDS: dict[str, type[Command]] = {
     "watch": Watch,
     "export": Export,
     "import": Import,
+    "replay": Replay,
     "recipes": Recipes,
     "doctor": Doctor,
     "cache": Cache,

@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol
 
+import gymnasium
 import numpy as np
 
 
@@ -12,8 +13,15 @@ class Observations(Protocol):
     def size(self) -> int:
         """Return O."""
 
+    @property
+    def space(self) -> gymnasium.Space[Any]:
+        """Return the space that observations are in, of any numbers where that says nothing of their bounds."""
+
     def flatten(self, obs: Any) -> np.ndarray:
         """Return one observation as numbers (O,); raise `UsageError` when it does not fit."""
+
+    def unflatten(self, rows: np.ndarray) -> Any:
+        """Return what rows (B, O) stand for, in arrays (B, ...) in place of each part of an observation."""
 
 
 class Actions(Protocol):
@@ -23,8 +31,18 @@ class Actions(Protocol):
     def size(self) -> int:
         """Return A."""
 
+    @property
+    def space(self) -> gymnasium.Space[Any]:
+        """Return the space that the environment's actions are in."""
+
     def to_env(self, action: np.ndarray) -> np.ndarray:
         """Map actions (..., A) to the environment's shape and type."""
+
+    def from_env(self, actions: np.ndarray) -> np.ndarray:
+        """Map actions (B, ...) of the environment back to the agent's, (B, A) float32.
+
+        Raises `UsageError` when one is none of this environment.
+        """
 
     def random(self, generator: np.random.Generator, count: int) -> np.ndarray:
         """Return `count` uniformly random actions, (count, A) float32."""

@@ -31,6 +31,21 @@ class Composite:
         """Return one observation as (O,); raise `UsageError` when it is not in the space."""
         return np.concatenate(_pieces(self.space, obs, "an observation"))
 
+    def unflatten(self, rows: np.ndarray) -> Any:
+        """Return rows (B, O) as Dict and Tuple of arrays (B, ...)."""
+        return _restored(self.space, rows)
+
+
+def _restored(space: gymnasium.Space[Any], rows: np.ndarray) -> Any:
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        names, inside = zip(
+            *(space.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)), strict=True
+        )
+        borders = np.cumsum([spaces.flatdim(part) for part in inside])[:-1]
+        parts = [_restored(part, piece) for part, piece in zip(inside, np.split(rows, borders, 1), strict=True)]
+        return dict(zip(names, parts, strict=True)) if isinstance(space, spaces.Dict) else tuple(parts)
+    return np.stack([spaces.unflatten(space, row) for row in rows])
+
 
 def _pieces(space: gymnasium.Space[Any], obs: Any, name: str) -> list[np.ndarray]:
     if isinstance(space, spaces.Dict):

@@ -16,6 +16,7 @@ from rucksac.environments.kinds import Actions, Observations
 from rucksac.errors import ANYTHING, UsageError, environment_failed
 
 LARGEST_REWARD = 3e38  # what float32 can hold
+BEYOND = 1e-6  # of half the range: by so much rounding may put an action past its bounds
 RESET_GIVES = ("obs", "info")
 STEP_GIVES = ("obs", "reward", "terminated", "truncated", "info")
 
@@ -31,6 +32,11 @@ class Numbers:
         """Return O."""
         return math.prod(self.shape)
 
+    @property
+    def space(self) -> gymnasium.spaces.Box:
+        """See `Observations`."""
+        return gymnasium.spaces.Box(-np.inf, np.inf, self.shape, np.float32)
+
     def flatten(self, obs: Any) -> np.ndarray:
         """Return one observation as (O,); raise `UsageError` when it has another shape or is no number."""
         try:
@@ -40,6 +46,10 @@ class Numbers:
         if array.shape != self.shape or array.dtype.kind not in "fiub":
             raise answers.misshapen(array, self.shape)
         return array.reshape(-1)
+
+    def unflatten(self, rows: np.ndarray) -> np.ndarray:
+        """Return rows (B, O) as (B, *shape)."""
+        return rows.reshape(-1, *self.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +71,12 @@ class Continuous:
         """Return A, the number of dimensions."""
         return self.low.size
 
+    @property
+    def space(self) -> gymnasium.spaces.Box:
+        """See `Actions`."""
+        low, high = (bound.reshape(self.shape).astype(self.dtype) for bound in (self.low, self.high))
+        return gymnasium.spaces.Box(low, high, self.shape, self.dtype.type)
+
     def to_env(self, action: np.ndarray) -> np.ndarray:
         """Map actions (..., A) in [-1, 1] to the environment's bounds, shape (..., *shape) and type."""
         unit = action.astype(np.float64)
@@ -69,6 +85,23 @@ class Continuous:
             scaled = np.rint(scaled)
         scaled = np.minimum(np.maximum(scaled, self.low), self.high).astype(self.dtype)
         return scaled.reshape((*action.shape[:-1], *self.shape))
+
+    def from_env(self, actions: np.ndarray) -> np.ndarray:
+        """Map actions (B, *shape) to the cube, (B, A) float32, so that `to_env` gives the same ones again.
+
+        Raises `UsageError` for another shape and beyond the bounds.
+        """
+        if actions.shape[1:] != self.shape or actions.dtype.kind not in "fiub":
+            raise UsageError(f"an action has shape {actions.shape[1:]}, but here it must have {self.shape}")
+        given = actions.reshape(-1, self.size).astype(np.float64)
+        unit = (given - (0.5 * self.low + 0.5 * self.high)) / self.half_range
+        if not (within := np.abs(unit) <= 1.0 + BEYOND).all():
+            row, dimension = np.argwhere(~within)[0]
+            raise UsageError(
+                f"an action is {given[row, dimension]:g} in dimension {dimension}, but here it must be from "
+                f"{self.low[dimension]:g} to {self.high[dimension]:g}"
+            )
+        return unit.clip(-1.0, 1.0).astype(np.float32)
 
     def random(self, generator: np.random.Generator, count: int) -> np.ndarray:
         """Return `count` actions uniform in the cube."""

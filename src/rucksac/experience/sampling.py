@@ -4,7 +4,7 @@ A fold says how each field of a `Batch` is read, and reads are made of reads: `a
 observation. They have no state, so that a fold may be taken apart and combined anew.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 
 import numpy as np
@@ -75,13 +75,46 @@ class Sampler:
         self.replay, self.pick, self.fold, self.batch_size = replay, pick, fold, batch_size
         self.transforms = transforms
         anywhere = np.zeros(batch_size, np.int64)
-        self._arrays = {name: read(replay, anywhere, None) for name, read in fold.items()}
-        self.batch = Batch(**{name: torch.from_numpy(array) for name, array in self._arrays.items()})
+        self.arrays = {name: read(replay, anywhere, None) for name, read in fold.items()}
+        self.batch = Batch(**{name: torch.from_numpy(array) for name, array in self.arrays.items()})
 
     def sample(self) -> Batch:
         """Return one batch; raise `ValueError` when nothing is stored."""
-        rows = self.pick.rows(self.batch_size)
+        self.fill(self.arrays, self.batch_size)
+        return self.batch
+
+    def fill(self, arrays: Mapping[str, np.ndarray], count: int) -> None:
+        """Put as many rows into arrays that a batch is made of; raise `ValueError` when nothing is stored."""
+        rows = self.pick.rows(count)
         fold = reduce(lambda fold, transform: transform(self.replay, rows, fold), self.transforms, self.fold)
         for name, read in fold.items():
-            read(self.replay, rows, self._arrays[name])
+            read(self.replay, rows, arrays[name])
+
+    def learned(self, td_error: np.ndarray) -> None:
+        """Take in the TD errors of the rows drawn last, (B,)."""
+        self.pick.learned(td_error)
+
+
+class Mixture:
+    """Makes batches whose last `count` rows are those of another sampler, with the same fold over its own replay."""
+
+    def __init__(self, own: Sampler, other: Sampler, count: int) -> None:
+        self.own, self.other, self.count, self.first = own, other, count, own.batch_size - count
+        arrays = {name: np.zeros_like(array) for name, array in own.arrays.items()}
+        self._own, self._other = (
+            {name: array[part] for name, array in arrays.items()}
+            for part in (slice(None, self.first), slice(self.first, None))
+        )
+        self.pick = own.pick
+        self.batch = Batch(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+
+    def sample(self) -> Batch:
+        """Return one batch; raise `ValueError` when one of both has nothing stored."""
+        self.own.fill(self._own, self.first)
+        self.other.fill(self._other, self.count)
         return self.batch
+
+    def learned(self, td_error: np.ndarray) -> None:
+        """Take in the TD errors of the rows drawn last, (B,)."""
+        self.own.learned(td_error[: self.first])
+        self.other.learned(td_error[self.first :])

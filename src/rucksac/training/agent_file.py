@@ -12,6 +12,7 @@ from rucksac.building import build
 from rucksac.config import Config, flag
 from rucksac.environments import reading
 from rucksac.environments.choices import Choices
+from rucksac.environments.spaces import Spaces
 from rucksac.errors import UsageError
 
 LARGEST_TENSORS = 64 * 2**30
@@ -42,19 +43,28 @@ def restore_agent(agent: Agent, folder: Path) -> None:
     Raises `UsageError` when the agent has other settings than the saved one.
     """
     check_settings(agent.config, folder)
-    content = files.read_manifest(folder / MANIFEST, FORMAT, VERSION)
-    reading.check_same(agent.spaces, reading.from_json(content["spaces"]))
+    reading.check_same(agent.spaces, spaces_in(folder))
     load_tensors(agent, safetensors.torch.load(check_agent(folder)))
 
 
 def check_settings(config: Config, folder: Path) -> None:
     """Raise `UsageError` when these are not the settings that the agent in `folder` was trained with, steps aside."""
-    saved = Config.from_json(files.read_manifest(folder / MANIFEST, FORMAT, VERSION)["config"]).to_json()
+    saved = settings_in(folder).to_json()
     for name, value in config.to_json().items():
         if name != "steps" and value != saved[name]:
             raise UsageError(
                 f"config.json has {flag(name)} {value}, but the run was trained with {saved[name]}; put it back"
             )
+
+
+def settings_in(folder: Path) -> Config:
+    """Return the settings of the agent in `folder`; raise `ValueError` or the like when they are damaged."""
+    return Config.from_json(files.read_manifest(folder / MANIFEST, FORMAT, VERSION)["config"])
+
+
+def spaces_in(folder: Path) -> Spaces:
+    """Return the spaces of the agent in `folder`; raise `ValueError` or the like when they are damaged."""
+    return reading.from_json(files.read_manifest(folder / MANIFEST, FORMAT, VERSION)["spaces"])
 
 
 def check_agent(folder: Path) -> bytes:

@@ -31,6 +31,7 @@ from rucksac.training.checkpoint_layout import (
     manifest_of,
     segments_of,
 )
+from rucksac.training.demonstrations import Demonstrations, require_unchanged
 from rucksac.training.loop import LISTENERS
 from rucksac.training.parts import Training
 from rucksac.training.progress import Progress
@@ -39,10 +40,13 @@ from rucksac.training.wholeness import problem_of
 
 
 class Checkpoints:
-    """The checkpoints of one run folder, for the process that trains there."""
+    """The checkpoints of one run folder, for the process that trains there.
 
-    def __init__(self, run: Path, keep: int) -> None:
-        self.run, self.keep = run, keep
+    Of `demonstrations` they hold what tells whether these are still the same, and no copy.
+    """
+
+    def __init__(self, run: Path, keep: int, demonstrations: Demonstrations | None = None) -> None:
+        self.run, self.keep, self.demonstrations = run, keep, demonstrations
         self._next = 1
         self._segments: list[Segment] = []
         self._since: list[int] = []  # by environment, the first row that is in no segment
@@ -78,6 +82,8 @@ class Checkpoints:
         }
         if arrays := snapshot.arrays(training):
             content["arrays"] = files.write(building / ARRAYS, safetensors.numpy.save(arrays))
+        if self.demonstrations:
+            content["demonstrations"] = self.demonstrations.to_json()
         files.write_manifest(building / "run.json", content)
         files.make_durable(building)
         building.rename(folder / name)
@@ -141,6 +147,7 @@ class Checkpoints:
     def read(self, training: Training, folder: Path) -> dict[str, files.Beginning]:
         """Bring `training` to one checkpoint, its environments aside; raise one of `UNREADABLE` when damaged."""
         content = content_of(self.run, folder)
+        require_unchanged(self.demonstrations, content.get("demonstrations"))
         restore_agent(training.agent, folder)
         live = segments_of(content)
         replay_files.read(self.run / "replay", live, training.replay)

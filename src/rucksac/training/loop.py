@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from rucksac.algorithm.update import Batch
 from rucksac.environments.transitions import Collected
 from rucksac.errors import TrainingStopped
+from rucksac.experience.sampling import Mixture, Sampler
 from rucksac.training.parts import Training
-from rucksac.training.progress import metrics_row
+from rucksac.training.progress import Progress, metrics_row
 from rucksac.training.record import Recorder, episode_row
 from rucksac.training.stopping import StopRequest
 
@@ -84,40 +85,69 @@ class Loop:
         """
         config = self.training.agent.config
         first_update, random_steps = config.first_update, config.random_steps
+        if self.training.demonstrations and not self.training.progress.env_steps:
+            self._learn_offline(self.training.demonstrations)
         while True:
-            self._learn()
+            self._learn(self.training.sampler)
             if self._attend():
                 return
             self._collect(first_update, random_steps)
 
-    def _learn(self) -> None:
-        """Take the gradient steps that are owed."""
+    def _learn_offline(self, demonstrations: Sampler) -> None:
+        """Take the gradient steps that come before the first environment step; then evaluate, if there were any.
+
+        Rows of metrics and checkpoints come every so many of these steps as later of environment steps.
+        """
+        progress, config, stop = self.training.progress, self.training.agent.config, self.stop
+        while True:
+            done = round(config.offline_steps - progress.owed)
+            if progress.sums and (done % config.log_every == 0 or progress.owed < 1.0):
+                self._record_metrics()
+            if progress.owed < 1.0 or stop.is_set():
+                break
+            stretch = min(config.log_every - done % config.log_every, progress.owed)
+            self._learn(demonstrations, progress.owed - stretch)
+            if not stop.is_set() and crossed(done, done + round(stretch), config.checkpoint_every):
+                self.save()
+                self.lap("checkpoint")
+        if config.offline_steps and progress.best == Progress.best and not stop.is_set():
+            self.evaluate()
+            self.lap("evaluate")
+
+    def _record_metrics(self) -> None:
+        """Record the means over the stretch of training since the last row."""
+        progress = self.training.progress
+        self.record("metrics", [metrics_row(progress, self.training.agent.grad_steps, metrics_of(self.training))])
+        progress.sums, progress.counts = {}, {}
+        self.lap("record")
+
+    def _learn(self, sampler: Sampler | Mixture, not_due: float = 0.0) -> None:
+        """Take the gradient steps that are owed, but for those that are not due yet."""
         agent, progress, lap = self.training.agent, self.training.progress, self.lap
         config = agent.config
-        not_due = config.utd * (progress.env_steps % config.update_every)  # what the unfinished block owes
+        not_due += config.utd * (progress.env_steps % config.update_every)  # what the unfinished block owes
         while progress.owed - not_due >= 1.0 - 1e-9 and not self.stop.is_set():  # 0.1 owed ten times is one
             if agent.grad_steps >= self.training.collector.learn_until:
                 break
-            batch = self.training.sampler.sample()
+            batch = sampler.sample()
             lap("sample")
             metrics, td_error = self.training.learner.update(batch)
             progress.add(metrics)
             progress.owed -= 1.0
             if not math.isfinite(sum(metrics.values())):
                 raise TrainingStopped(self.examine(batch))
-            self.training.sampler.pick.learned(td_error)
+            sampler.learned(td_error)
             lap("update")
 
     def _attend(self) -> bool:
         """Record, evaluate and save as far as they are due; return whether the run ends here."""
-        agent, progress, record, lap = self.training.agent, self.training.progress, self.record, self.lap
+        agent, progress, lap = self.training.agent, self.training.progress, self.lap
         config, stop = agent.config, self.stop
         env_steps, over = progress.env_steps, progress.env_steps >= config.steps
         if not stop.is_set() and crossed(progress.logged, env_steps, config.log_every):
             if progress.sums:
-                record("metrics", [metrics_row(progress, agent.grad_steps, metrics_of(self.training))])
-            progress.logged, progress.sums, progress.counts = env_steps, {}, {}
-            lap("record")
+                self._record_metrics()
+            progress.logged = env_steps
         evaluation_due = crossed(progress.evaluated, env_steps, config.eval_every) or over
         if not stop.is_set() and evaluation_due and progress.evaluated < env_steps:
             self.evaluate()

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from rucksac.agent import Agent
+from rucksac.config import Config
 from rucksac.environments.collector import Collector, Episodes
 from rucksac.environments.env_group import EnvGroup
 from rucksac.environments.spaces import Spaces
@@ -13,7 +16,7 @@ from rucksac.experience.kinds import Pick, Transform
 from rucksac.experience.looking_ahead import look_ahead
 from rucksac.experience.priorities import PrioritisedPick
 from rucksac.experience.replay import Replay
-from rucksac.experience.sampling import Sampler, UniformPick, one_step
+from rucksac.experience.sampling import Mixture, Sampler, UniformPick, one_step
 from rucksac.learner import Learner
 from rucksac.streams import Stream, generator
 from rucksac.training.collectors import Collectors
@@ -38,12 +41,14 @@ class Training:
     learner: Learner
     collector: Episodes
     replay: Replay
-    sampler: Sampler
+    sampler: Sampler | Mixture
     progress: Progress
+    demonstrations: Sampler | None = None
+    """What makes batches of demonstrations alone; `sampler` takes its share of each batch from there too."""
 
     def parts(self) -> dict[str, Any]:
         """Return what holds state, by its name in a checkpoint."""
-        return {
+        found = {
             "agent": self.agent,
             "learner": self.learner,
             "collector": self.collector,
@@ -51,13 +56,39 @@ class Training:
             "sampler": self.sampler.pick,
             "progress": self.progress,
         }
+        return {**found, "demonstrations": self.demonstrations.pick} if self.demonstrations else found
 
 
-def prepare(agent: Agent, envs: EnvGroup | Crew, progress: Progress, goals: Goals | None = None) -> Training:
+def prepare(
+    agent: Agent,
+    envs: EnvGroup | Crew,
+    progress: Progress,
+    goals: Goals | None = None,
+    demonstrations: Replay | None = None,
+) -> Training:
     """Return all parts of a run before its first step; no episode has begun. `goals` are for hindsight."""
     config = agent.config
     replay = Replay(config.buffer_size, len(envs), columns_of(agent.spaces))
-    fold, random = one_step(config.gamma), generator(config.seed, Stream.SAMPLING)
+    sampler: Sampler | Mixture
+    sampler, prior = _sampler(config, replay, generator(config.seed, Stream.SAMPLING), goals), None
+    if demonstrations:
+        prior = _sampler(config, demonstrations, generator(config.seed, Stream.DEMONSTRATIONS), goals)
+        sampler = Mixture(sampler, prior, config.demonstration_rows)
+        progress.owed = float(config.offline_steps)
+    return Training(
+        agent=agent,
+        learner=Learner(agent),
+        collector=Collectors(envs, agent, progress) if isinstance(envs, Crew) else Collector(envs, config.seed),
+        replay=replay,
+        sampler=sampler,
+        progress=progress,
+        demonstrations=prior,
+    )
+
+
+def _sampler(config: Config, replay: Replay, random: np.random.Generator, goals: Goals | None) -> Sampler:
+    """Return what makes batches of a replay memory as the settings have it."""
+    fold = one_step(config.gamma)
     pick: Pick = UniformPick(replay, random)
     if config.priorities:
         pick = prioritised = PrioritisedPick(replay, random, config.priorities, config.priority_beta)
@@ -68,11 +99,4 @@ def prepare(agent: Agent, envs: EnvGroup | Crew, progress: Progress, goals: Goal
         transforms.append(Hindsight(replay, random, goals, share, config.hindsight_strategy, config.gamma))
     if config.n_step > 1:
         transforms.append(look_ahead(config.n_step))
-    return Training(
-        agent=agent,
-        learner=Learner(agent),
-        collector=Collectors(envs, agent, progress) if isinstance(envs, Crew) else Collector(envs, config.seed),
-        replay=replay,
-        sampler=Sampler(replay, pick, fold, config.batch_size, transforms),
-        progress=progress,
-    )
+    return Sampler(replay, pick, fold, config.batch_size, transforms)

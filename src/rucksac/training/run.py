@@ -26,6 +26,7 @@ from rucksac.training.callbacks import calling
 from rucksac.training.checkpoint import Checkpoints
 from rucksac.training.console import Console
 from rucksac.training.crew import Crew, evaluation_group
+from rucksac.training.demonstrations import Demonstrations, demonstrations_of, introduce
 from rucksac.training.diagnosis import Watchdog, divergence
 from rucksac.training.evaluate import Evaluation
 from rucksac.training.filming import films
@@ -67,6 +68,7 @@ class Run:
         self.path = path and path.absolute()  # an environment may change the current folder
         self.shown_path = path
         self.threads = plan.threads or plan.config.threads or threads_for(plan.config)
+        self.demonstrations: Demonstrations | None = None
         self.report = Report(self.path, path, console, self.config.if_saving_fails == "stop")
 
     def go(self, resuming: bool) -> Result:
@@ -76,8 +78,8 @@ class Run:
         with ExitStack() as cleanup:
             stop = cleanup.enter_context(stop_on_signals())
             training, evaluation_envs = self._make(progress, cleanup)
-            folder = self._folder(resuming, progress, cleanup)
-            checkpoints = Checkpoints(self.path, self.config.keep) if self.path else None
+            folder = self._folder(resuming, training, cleanup)
+            checkpoints = Checkpoints(self.path, self.config.keep, self.demonstrations) if self.path else None
             kept, notes = self._begin(training, checkpoints)
             if folder:
                 if resuming and (changed := folder.changed_versions()):
@@ -117,20 +119,22 @@ class Run:
         cleanup.enter_context(computing(self.threads))
         spaces = evaluation_envs.spaces
         agent = build(config, spaces, plan.policy, plan.critic, chosen(config.device))
+        self.demonstrations = demonstrations_of(config, spaces)
         require_memory(config, spaces)
         if config.collectors:
             crew = Crew(plan.env, agent, (plan.policy, plan.critic), self.threads, faults)
             envs = cleanup.enter_context(closing(crew))
         goals = open_goals(plan.env, config, spaces, cleanup) if config.hindsight else None
-        return prepare(agent, envs, progress, goals), evaluation_envs
+        prior = self.demonstrations and self.demonstrations.replay
+        return prepare(agent, envs, progress, goals, prior), evaluation_envs
 
-    def _folder(self, resuming: bool, progress: Progress, cleanup: ExitStack) -> RunFolder | None:
+    def _folder(self, resuming: bool, training: Training, cleanup: ExitStack) -> RunFolder | None:
         """Open or make the folder and keep others out; a start that comes to nothing leaves none."""
         if not self.path:
             return None
         folder = RunFolder.open(self.path) if resuming else RunFolder.create(self.path)
         if not resuming:
-            cleanup.callback(lambda: None if progress.env_steps else folder.discard())
+            cleanup.callback(lambda: None if _has_begun(training) else folder.discard())
         cleanup.enter_context(folder.alone())
         return folder
 
@@ -152,6 +156,8 @@ class Run:
             raise UsageError(f"{self.shown_path} lost its checkpoints; put them back, or train anew elsewhere")
         if self.plan.origin:
             begin_from(training, self.plan.origin)
+        elif self.demonstrations and training.agent.normaliser:  # a trained agent's stays as it is
+            introduce(training.agent.normaliser, self.demonstrations.replay)
         training.collector.begin_episodes()
         return None, []
 
@@ -255,21 +261,30 @@ class Run:
             environments = f"{count(config.collectors, 'collector')} of one environment each, {lag}, one to evaluate"
         if config.workers:
             environments += f" in {count(config.workers, 'worker')} of one thread each, one more to evaluate"
+        prior = ""
+        if self.demonstrations:
+            share = f"{config.demonstration_rows} of {config.batch_size} rows"
+            prior = f"{count(len(self.demonstrations.replay), 'demonstrated step')} for {share} of each batch; "
         progress = f"going on at step {done:,} of {config.steps:,}" if done else count(config.steps, "step")
         return (
             f"{name_of(self.plan.env)}: {numbers}; {progress}, seed {config.seed}; "
             f"{environments}, {count(self.threads, 'thread')} to learn; "
-            f"replay memory up to {size(replay_bytes(config, spaces))}{where}"
+            f"{prior}replay memory up to {size(replay_bytes(config, spaces))}{where}"
         )
+
+
+def _has_begun(training: Training) -> bool:
+    return bool(training.progress.env_steps or training.agent.grad_steps)
 
 
 def _largest_reward(training: Training) -> Callable[[], float]:
     """Return what tells the largest reward so far, as the critics see it."""
-    normaliser = training.agent.normaliser
+    normaliser, prior = training.agent.normaliser, training.demonstrations
+    memories = [training.replay, *([prior.replay] if prior else [])]
 
     def largest() -> float:
         batch = training.sampler.batch.reward  # those of hindsight are in no row
-        reward = np.abs(np.append(training.replay.data["reward"], batch))
+        reward = np.abs(np.concatenate([*(each.data["reward"] for each in memories), batch]))
         return float((normaliser.rewards(reward) if normaliser else reward).max())
 
     return largest
@@ -289,6 +304,8 @@ def _summary(training: Training, stop: StopRequest) -> dict[str, Any]:
         "env_steps_per_second": round(progress.env_steps / training_seconds, 1) if training_seconds else 0.0,
         "final_evaluation": None,
     }
+    if offline_steps := training.agent.config.offline_steps:
+        summary["offline_grad_steps"] = offline_steps - (0 if progress.env_steps else round(progress.owed))
     if progress.evaluation:
         figures = Evaluation(progress.evaluation).summary
         summary["final_evaluation"] = {"episodes": len(progress.evaluation), **figures._asdict()}

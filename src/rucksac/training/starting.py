@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 from rucksac.agent import Agent
 from rucksac.algorithm.recipes import DEFAULT
 from rucksac.config import Config, flag
-from rucksac.environments.reading import check_alike, check_same
+from rucksac.environments.reading import check_alike
 from rucksac.errors import UsageError
 from rucksac.experience.history import transitions_of
-from rucksac.experience.replay import Replay
-from rucksac.training.checkpoint_layout import UNREADABLE, in_short
 from rucksac.training.folder import RunFolder
-from rucksac.training.loading import is_agent, load_agent, load_replay
-from rucksac.training.parts import Training, columns_of
+from rucksac.training.loading import is_agent, load_agent
+from rucksac.training.memory import memory_of, require_fit
+from rucksac.training.parts import Training
 
 OWN = ("normaliser.running",)  # of the episodes under way
 
@@ -40,15 +39,15 @@ def origin_of(saved: dict[str, Any]) -> Origin | None:
 def settings_from(run: Path) -> tuple[Config, str]:
     """Return the settings of a run that starts where this run or agent is, and the name of its recipe.
 
-    They are those of the run, without random steps: the trained policy acts from the first step on, and learning begins
-    once more than one batch is stored. Raises `UsageError` when there is no such run.
+    They are those of the run, without random and offline steps: the trained policy acts from the first step on, and
+    learning begins once more than one batch is stored. Raises `UsageError` when there is no such run.
     """
     if is_agent(run):
         config, recipe = load_agent(run).config, DEFAULT
     else:
         saved = RunFolder.open(run).read_config()
         config, recipe = Config.from_json(saved["settings"]), saved["recipe"]
-    return dataclasses.replace(config, warmup=0, learning_starts=None), recipe
+    return dataclasses.replace(config, warmup=0, learning_starts=None, offline_steps=0), recipe
 
 
 def begin_from(training: Training, origin: Origin) -> None:
@@ -59,7 +58,7 @@ def begin_from(training: Training, origin: Origin) -> None:
         raise UsageError(f"this run begins with the agent of another, which cannot be read: {error}") from error
     _take_agent(training.agent, trained, origin.folder)
     if origin.with_replay:
-        _take_replay(training, trained, origin.folder)
+        _take_replay(training, origin.folder)
 
 
 def _take_agent(agent: Agent, trained: Agent, run: Path) -> None:
@@ -86,33 +85,15 @@ def _take_agent(agent: Agent, trained: Agent, run: Path) -> None:
         tensor.copy_(theirs[name])
 
 
-def _take_replay(training: Training, trained: Agent, run: Path) -> None:
+def _take_replay(training: Training, run: Path) -> None:
     """Store the transitions that `run` kept, shared out over the environments of the new run, its oldest first.
 
-    Rewards, and what followed an action, are those of then, so bounds of actions and --frame-skip must be the same.
     The last episode of each environment of `run` ends as truncated.
     """
-    if is_agent(run):
-        raise UsageError(f"{run} is an agent without a replay memory; leave --start-with-replay out, or name its run")
-    config, own = trained.config, training.agent.config
-    try:
-        check_same(training.agent.spaces, trained.spaces)
-    except UsageError as error:
-        raise UsageError(
-            f"the replay memory of {run} holds other actions ({error}); leave --start-with-replay out"
-        ) from error
-    if own.frame_skip != config.frame_skip:
-        raise UsageError(
-            f"the replay memory of {run} has steps of --frame-skip {config.frame_skip}, not {own.frame_skip}; keep that"
-            " or leave --start-with-replay out"
-        )
-    kept = Replay(config.buffer_size, config.env_count, columns_of(training.agent.spaces))
-    try:
-        load_replay(run, kept)
-    except UNREADABLE as error:
-        raise UsageError(f"the replay memory of {run} cannot be read ({in_short(error)}); start without it") from error
-    for env_index in range(kept.envs):
+    kept = memory_of(run)
+    require_fit(kept, training.agent.spaces, training.agent.config.frame_skip, "--start-with-replay")
+    for env_index in range(kept.replay.envs):
         share = env_index % training.replay.envs
-        for transition in transitions_of(kept, env_index):
+        for transition in transitions_of(kept.replay, env_index):
             training.replay.add(share, **transition)
         training.replay.close_episode(share)

@@ -7,7 +7,7 @@ from rucksac import files
 from rucksac.config import Config
 from rucksac.errors import UsageError
 from rucksac.training import replay_files
-from rucksac.training.agent_file import check_agent, check_settings
+from rucksac.training.agent_file import check_agent, check_settings, spaces_in
 from rucksac.training.checkpoint_layout import (
     ACTIONS,
     ARRAYS,
@@ -20,6 +20,7 @@ from rucksac.training.checkpoint_layout import (
     in_short,
     segments_of,
 )
+from rucksac.training.demonstrations import demonstrations_of, require_unchanged
 from rucksac.training.loading import is_agent
 from rucksac.training.starting import Origin
 
@@ -48,6 +49,8 @@ def obstacle(run: Path, config: Config, origin: Origin | None) -> str | None:
         try:
             check_settings(config, folder)
             require_whole(run, folder, best=False)
+            recorded = content_of(run, folder).get("demonstrations")
+            require_unchanged(demonstrations_of(config, spaces_in(folder)), recorded)
             return None
         except UsageError as error:
             return str(error)
