@@ -2,6 +2,7 @@
 
 import csv
 import runpy
+import warnings
 from pathlib import Path
 
 import gymnasium
@@ -11,6 +12,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import TimeLimit
 
 import rucksac
+from rucksac.experience.history import episodes_of
 from tests.runs import SMALL
 from tests.training.curves import curves
 
@@ -82,6 +84,18 @@ def test_example_custom_metric(tmp_path):
     found = curves(tmp_path / "run")["custom/saturation"]
     assert [step for step, _ in found] == [120, 240, 360, 480]
     assert all(0.0 <= share <= 1.0 for _, share in found)
+
+
+def test_example_demonstrations(tmp_path, monkeypatch, trained):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    module = example("demonstrations")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that nobody is named as the author
+        module["main"](episodes=3, run=tmp_path / "run", **{**SETTINGS, "steps": 120, "time_limit": 30})
+    prior = trained[0].demonstrations.replay
+    assert (len(prior), prior.written) == (600, [603])
+    returns = [episode.values["reward"].sum() for episode in episodes_of(prior, 0)]
+    assert min(returns) > -600.0  # a controller that does nothing has about -1,200
 
 
 def test_example_curriculum(tmp_path, monkeypatch):

@@ -295,3 +295,18 @@ class Steps(Reach):
 
     def step(self, action):
         return super().step(((1, 0), (-1, 0), (0, 1), (0, -1))[action])
+
+
+class Lock(World):
+    """Opens, for a reward of 1, after eight turns in the right directions; any other turn ends the attempt."""
+
+    code = (1, -1, -1, 1, -1, 1, 1, -1)
+    observation_space = Box(0.0, 1.0, (8,), np.float32)
+
+    def seen(self):
+        return np.eye(9, 8, dtype=np.float32)[self.steps]
+
+    def step(self, action):
+        right = float(action[0]) * self.code[self.steps] > 0.3
+        self.steps += right
+        return self.seen(), float(self.steps == 8), not right or self.steps == 8, False, {}

@@ -38,6 +38,62 @@ def test_the_map_and_back_and_always_inside(values):
     np.testing.assert_allclose(back, unit[0], atol=3e-6)
 
 
+SHAPES = {
+    "continuous": Box(np.array([[-0.4, 0], [0, -9]], np.float32), np.array([[0.4, 5], [0.1, -8]], np.float32)),
+    "whole numbers": Box(np.array([0, -7]), np.array([10, 90]), dtype=np.int64),
+    "one number": Box(-1.7, 0.3, (), np.float32),
+    "discrete": Discrete(5, start=-2),
+    "several choices": MultiDiscrete([3, 2, 4], start=[1, 0, -1]),
+    "switches": MultiBinary(3),
+}
+
+
+@pytest.mark.parametrize("space", SHAPES.values(), ids=SHAPES)
+def test_actions_of_the_environment_come_back_to_the_bit(space):
+    actions, random = spaces_of(space).actions, np.random.default_rng(0)
+    in_env = actions.to_env(actions.random(random, 20_000))
+    assert space.contains(np.asarray(in_env[0]))
+    unit = actions.from_env(in_env)
+    assert unit.dtype == np.float32
+    assert unit.shape == (20_000, actions.size)
+    assert np.array_equal(actions.to_env(unit), in_env)
+    assert actions.space == space
+
+
+@pytest.mark.parametrize(
+    ("space", "given", "says"),
+    [
+        (Box(-2.0, 2.0, (2,)), [[0.0, 2.1]], "an action is 2.1 in dimension 1, but here it must be from -2 to 2"),
+        (Box(-2.0, 2.0, (2,)), [[np.nan, 0.0]], "an action is nan in dimension 0"),
+        (Box(-2.0, 2.0, (2,)), [0.0], r"an action has shape \(\), but here it must have \(2,\)"),
+        (Discrete(3, start=1), [0], "an action is 0, which is not in Discrete"),
+        (Discrete(3), [0.5], r"of type float64 and shape \(\), but here it must be a choice of Discrete"),
+        (MultiDiscrete([2, 3]), [[1, 3]], r"an action is \[1 3\], which is not in MultiDiscrete"),
+    ],
+)
+def test_actions_of_another_environment_are_refused(space, given, says):
+    with pytest.raises(UsageError, match=says):
+        spaces_of(space).actions.from_env(np.array(given))
+
+
+def test_flat_observations_become_what_they_were():
+    for space in (NESTED, Box(-1.0, 1.0, (2, 3)), Discrete(4)):
+        seen = spaces_of(Discrete(2), space).observations
+        space.seed(0)
+        given = [space.sample() for _ in range(5)]
+        flat = np.stack([seen.flatten(each).astype(np.float32) for each in given])
+        parts = seen.unflatten(flat)
+
+        def at(part, index):
+            if isinstance(part, dict):
+                return {name: at(each, index) for name, each in part.items()}
+            return tuple(at(each, index) for each in part) if isinstance(part, tuple) else part[index]
+
+        for index in range(5):
+            assert np.array_equal(seen.flatten(at(parts, index)).astype(np.float32), flat[index])
+    assert parts.tolist() == [int(each) for each in given]
+
+
 def test_integer_actions_are_rounded_and_scalars_keep_their_shape():
     assert spaces_of(Box(0, 10, (1,), np.int64)).actions.to_env(np.array([0.11], np.float32)).tolist() == [6]
     assert spaces_of(Box(-2.0, 2.0, (), np.float32)).actions.to_env(np.array([0.5], np.float32)).shape == ()

@@ -132,7 +132,7 @@ def test_a_run_that_begins_with_a_replay_memory_needs_one(origin, tmp_path):
     rucksac.load(origin).save(tmp_path / "agent")
     with pytest.raises(UsageError, match="is an agent without a replay memory"):
         rucksac.train(wide, start_from=tmp_path / "agent", start_with_replay=True)
-    with pytest.raises(UsageError, match="holds other actions .*leave --start-with-replay out"):
+    with pytest.raises(UsageError, match="holds other observations or actions .*leave --start-with-replay out"):
         rucksac.train(wide, start_from=origin, start_with_replay=True)
     with pytest.raises(UsageError, match="has steps of --frame-skip 1, not 2; keep that or"):
         rucksac.train(narrow, start_from=origin, start_with_replay=True, frame_skip=2)

@@ -1,5 +1,6 @@
 """What a replay memory holds, in the order in which it happened: step by step, or as whole episodes and back."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -21,9 +22,8 @@ def transitions_of(replay: Replay, env_index: int) -> Iterator[dict[str, Any]]:
     """Yield an environment's transitions, oldest first, as `Replay.add` takes them; the arrays are no copies."""
     states = [column.name for column in replay.columns if column.of_state]
     others = [column.name for column in replay.columns if not column.of_state]
-    first, written, data = env_index * replay.rows_per_env, replay.written[env_index], replay.data
-    for number in range(max(0, written + 1 - replay.rows_per_env), written):
-        row, after = (first + each % replay.rows_per_env for each in (number, number + 1))
+    rows, data = replay.rows_since(env_index, 0), replay.data
+    for row, after in itertools.pairwise(rows.tolist()):
         if replay.kind[row] & TRANSITION:
             yield {
                 "terminated": bool(replay.kind[row] & TERMINATED),
@@ -37,11 +37,13 @@ def episodes_of(replay: Replay, env_index: int) -> Iterator[Episode]:
     """Yield an environment's episodes, oldest first, as far as they are kept; one that is open ends as truncated."""
     rows = replay.rows_since(env_index, 0)
     lone = np.flatnonzero((replay.kind[rows] & TRANSITION) == 0)  # the last state of an episode has a row for itself
-    for begin, end in zip([0, *(lone[:-1] + 1)], lone, strict=True):
-        if begin < end:  # else all but its last state is overwritten
-            states, steps = rows[begin : end + 1], rows[begin:end]
+    begin = 0
+    for end in lone:
+        states, steps = rows[begin : end + 1], rows[begin:end]
+        if steps.size:  # else all but its last state is overwritten
             values = {each.name: replay.data[each.name][states if each.of_state else steps] for each in replay.columns}
             yield Episode(steps.size, values, bool(replay.kind[steps[-1]] & TERMINATED))
+        begin = end + 1
 
 
 def overwritten(replay: Replay) -> int:
