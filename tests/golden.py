@@ -28,9 +28,9 @@ def trace(name):
 
     All is as the recipe says but for small networks and batches.
     """
-    small = dataclasses.replace(
-        RECIPES[name].config, hidden=(16, 8), critic_hidden=None, batch_size=ROWS, compile="never", seed=1
-    )
+    config = RECIPES[name].config
+    hidden = (16, 8) if config.blocks == "none" else (8, 8)
+    small = dataclasses.replace(config, hidden=hidden, critic_hidden=None, batch_size=ROWS, compile="never", seed=1)
     learner = Learner(build(small, SPACES))
     generator = np.random.default_rng(7)
     found = []

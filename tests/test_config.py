@@ -46,6 +46,8 @@ def test_settings_that_contradict_each_other_are_refused_with_the_way_out():
         Config(demonstrations="runs/old", demonstration_share=0.001)
     with pytest.raises(UsageError, match="--demonstration-share 0.9 of a batch of 4 is 4 rows.* leave 1"):
         Config(demonstrations="runs/old", demonstration_share=0.9, batch_size=4, warmup=0)
+    with pytest.raises(UsageError, match="--critic-hidden is 64 32, but .* give equal widths, or --blocks none"):
+        Config(blocks="pre-norm", critic_hidden=(64, 32))
 
 
 def test_the_warm_up_depends_on_the_steps_until_the_run_begins():
@@ -87,7 +89,9 @@ def test_the_recipes_are_what_their_sources_say():
 
 GIVEN = {"target_critics": 1, "quantiles": 3, "dropped_quantiles": 1, "target_entropy": -1.0, "initial_alpha": 0.5,
          "temperature_lr": 0.1, "lr_end": 0.5, "lr_steps": 9, "categories": 7, "largest_return": 9.0,
-         "priority_beta": 0.5, "most_lag": 4, "demonstration_share": 0.2, "offline_steps": 9}  # fmt: skip
+         "priority_beta": 0.5, "most_lag": 4, "demonstration_share": 0.2, "offline_steps": 9,
+         "initialisation": "xavier", "policy_norm": "layer",
+         "critic_norm": "batch", "dropout": 0.1}  # fmt: skip
 WITHOUT_USE = [
     ("target_entropy", {"deterministic_policy": True}, "--no-deterministic-policy"),
     ("target_entropy", {"alpha": 0.2}, "--alpha learned"),
@@ -111,6 +115,10 @@ WITHOUT_USE = [
     ("most_lag", {}, "--collectors 2"),
     ("demonstration_share", {}, "--demonstrations runs/old"),
     ("offline_steps", {}, "--demonstrations runs/old"),
+    *(
+        (name, {"blocks": "pre-norm"}, "--blocks none")
+        for name in ("initialisation", "policy_norm", "critic_norm", "dropout")
+    ),
 ]
 
 

@@ -29,7 +29,9 @@ TINY = {"hidden": (16, 8), "critic_hidden": None, "batch_size": ROWS, "compile":
 
 
 def agent_of(name, **settings):
-    return build(dataclasses.replace(RECIPES[name].config, **{**TINY, **settings}), SPACES)
+    config = RECIPES[name].config
+    even = {} if config.blocks == "none" else {"hidden": (8, 8)}
+    return build(dataclasses.replace(config, **{**TINY, **even, **settings}), SPACES)
 
 
 SOURCES = {
@@ -90,6 +92,11 @@ SOURCES = {
         "target_critics": 2, "critic_norm": "layer", "policy_norm": "none", "policy_q": "mean", "utd": 20.0,
         "policy_delay": 20, "warmup": 5_000, "target_entropy": "half", "initial_alpha": 1.0, "steps": 250_000,
         "initialisation": "xavier", "demonstration_share": 0.5, "offline_steps": 0, "temperature_loss": "alpha",
+    },
+    "simba": {
+        "hidden": (128,), "critic_hidden": (512, 512), "blocks": "pre-norm", "critics": 2, "policy_q": "smallest",
+        "normalise_observations": True, "lr": 1e-4, "weight_decay": 0.01, "initial_alpha": 0.01, "batch_size": 256,
+        "target_entropy": "half", "gamma": 0.995, "tau": 0.005, "utd": 1.0, "warmup": 5_000, "activation": "relu",
     },
 }  # fmt: skip
 
@@ -181,7 +188,9 @@ def _values(part):
     return [each for copy in part.values() for each in copy.values() if each.is_floating_point()]  # counts are copied
 
 
-SLOW_TO_COMPILE = [pytest.param(name, marks=pytest.mark.long) for name in ("sac-v1", "td3", "droq", "crossq", "xqc")]
+SLOW_TO_COMPILE = [
+    pytest.param(name, marks=pytest.mark.long) for name in ("sac-v1", "td3", "droq", "crossq", "xqc", "simba")
+]
 
 
 @pytest.mark.parametrize("name", ["tqc", *SLOW_TO_COMPILE])  # the steps that differ in structure
@@ -215,6 +224,7 @@ def test_compiled_equals_eager(name):
         ("tqc", {"critic_hidden": (8,)}),
         ("crossq", {"critic_hidden": (8,)}),
         ("xqc", {"critic_hidden": (8,), "categories": 7, "lr_steps": 120}),
+        ("simba", {"hidden": (8,), "critic_hidden": (8, 8)}),
     ],
 )
 def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path, trained, name, settings):

@@ -10,11 +10,12 @@ from torch import nn
 from rucksac.agent import Agent
 from rucksac.algorithm import equations
 from rucksac.algorithm.architecture import architectures, judges_jointly
+from rucksac.algorithm.blocks import NETWORKS
 from rucksac.algorithm.categorical import Categorical
 from rucksac.algorithm.critics import EXPECTED_RETURN, Critic, ReturnModel
 from rucksac.algorithm.deterministic import Deterministic
 from rucksac.algorithm.distributional import Categories, Quantiles
-from rucksac.algorithm.networks import MLP, PairMLP, call, weights_of
+from rucksac.algorithm.networks import PairMLP, call, weights_of
 from rucksac.algorithm.optimisers import Optimiser, Rate, adam, annealed, chain, clip, constant, decay, unit_columns
 from rucksac.algorithm.policies import Distribution, SquashedGaussian
 from rucksac.algorithm.update import SAC, Batch
@@ -56,11 +57,12 @@ def build(
     weights = torch.Generator().manual_seed(integer(config.seed, Stream.INITIALISATION))
     obs_size, action_size = spaces.obs_size, spaces.action_size
     described = architectures(config, obs_size, action_size, discrete)
+    kind, own_critic = NETWORKS[config.blocks], critic is None
     if policy is None:
-        policy = MLP(described["policy"], weights)
+        policy = kind(described["policy"], weights)
     if critic is None:
-        critic = (MLP if discrete else PairMLP)(described["critic"], weights)
-    state_value = MLP(described["state_value"], weights) if "state_value" in described else None
+        critic = kind(described["critic"], weights) if discrete else PairMLP(described["critic"], weights, kind)
+    state_value = kind(described["state_value"], weights) if "state_value" in described else None
     obs, action = torch.zeros(3, obs_size), torch.zeros(3, action_size)
     _check("policy", policy, (obs,), (3, improvement.outputs(action_size)))
     if discrete and config.returns != "expected":
@@ -88,7 +90,7 @@ def build(
             joint=judges_jointly(config),
             count=config.critics,
             subset=config.target_critics,
-            stacked=isinstance(critic, MLP | PairMLP),
+            stacked=own_critic,
         ),
         optimisers={name: _optimiser(config, name) for name in [*described, "temperature"]},
         target_entropy=_target_entropy(config, *improvement.entropies(action_size)),

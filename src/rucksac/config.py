@@ -56,6 +56,9 @@ ALL_QUANTILES = Idle(
     "quantiles of all critics make the target together",
     "--returns expected",
 )
+NO_BLOCKS = Idle(
+    lambda config: config.blocks != "none", "blocks have norms and initial weights of their own", "--blocks none"
+)
 OWN_GOALS = Idle(lambda config: not config.hindsight, "goals stay as they are", "--hindsight 4")
 NO_COLLECTORS = Idle(lambda config: not config.collectors, "actions are never behind", "--collectors 2")
 UNIFORM = Idle(lambda config: not config.priorities, "transitions are drawn uniformly", "--priorities 0.6")
@@ -220,16 +223,19 @@ class Config:
     """Widths of the hidden layers of each critic; those of --hidden if not given."""
     critics: Annotated[int, NETWORKS, whole(1, 100)] = 2
     """Number of critics; the smallest answer counts."""
+    blocks: Annotated[Literal["none", "pre-norm"], NETWORKS] = "none"
+    """Residual blocks in place of plain hidden layers, one for each width, all equal: none, or pre-norm, a layer norm
+    before two layers, the first of them four times as wide."""
     activation: Annotated[Literal["relu", "tanh", "elu", "silu", "gelu"], NETWORKS] = "relu"
     """Activation between the layers."""
-    initialisation: Annotated[Literal["default", "xavier", "orthogonal"], NETWORKS] = "default"
+    initialisation: Annotated[Literal["default", "xavier", "orthogonal"], NETWORKS, NO_BLOCKS] = "default"
     """Initial weights: PyTorch's default for linear layers, or Xavier or orthogonal ones with zero biases."""
-    policy_norm: Annotated[Literal["none", "layer", "batch", "batch-before"], NETWORKS] = "none"
+    policy_norm: Annotated[Literal["none", "layer", "batch", "batch-before"], NETWORKS, NO_BLOCKS] = "none"
     """Normalisation in the policy: none, layer (before each activation), batch (of the input and after each) or
     batch-before (of the input and before each)."""
-    critic_norm: Annotated[Literal["none", "layer", "batch", "batch-before"], NETWORKS] = "none"
+    critic_norm: Annotated[Literal["none", "layer", "batch", "batch-before"], NETWORKS, NO_BLOCKS] = "none"
     """The same in the critics."""
-    dropout: Annotated[float, NETWORKS, BELOW_ONE] = 0.0
+    dropout: Annotated[float, NETWORKS, BELOW_ONE, NO_BLOCKS] = 0.0
     """Share of each hidden layer's outputs that the critics leave out."""
     weight_norm: Annotated[bool, NETWORKS] = False
     """Keep the weights of each output of each layer at length 1."""
@@ -289,6 +295,13 @@ class Config:
                 f"--target-critics is {self.target_critics} of {self.critics} critics; give at most as many, or more "
                 "--critics"
             )
+        for name in ("hidden", "critic_hidden"):
+            widths = getattr(self, name)
+            if self.blocks != "none" and widths and len(set(widths)) > 1:
+                raise UsageError(
+                    f"{flag(name)} is {' '.join(map(str, widths))}, but what a block adds to must be as wide "
+                    "as the block; give equal widths, or --blocks none"
+                )
         if self.returns == "quantiles" and self.dropped_quantiles >= self.quantiles:
             raise UsageError(
                 f"--dropped-quantiles is {self.dropped_quantiles} of {self.quantiles}, which leaves none; give fewer, "

@@ -44,7 +44,10 @@ def draws(seed=1, rows=ROWS):
 
 def scalars(policy=1e-3, critic=1e-3, temperature=1e-3, tau=0.1):
     rates = {"policy": policy, "critic": critic, "state_value": critic, "temperature": temperature}
-    found = {name: {"step_size": torch.tensor(rate), "epsilon": torch.tensor(1e-8)} for name, rate in rates.items()}
+    found = {
+        name: {"step_size": torch.tensor(rate), "epsilon": torch.tensor(1e-8), "decay": torch.tensor(0.01 * rate)}
+        for name, rate in rates.items()
+    }
     return {**found, "target": {"tau": torch.tensor(tau)}}
 
 

@@ -87,6 +87,7 @@ CHOICES = {
     "weight_norm": (False, True),
     "target_entropy": (None, "half"),
     "dropout": (0.0, 0.1),
+    "blocks": ("none", "pre-norm"),
     "critic_hidden": (None, (5, 3)),
     "weight_decay": (0.0, 0.01),
     "clip_gradients": (None, 0.5),
@@ -112,6 +113,10 @@ PAIRS = [
 
 
 def refusal(settings, discrete):
+    if "blocks" in settings and {"critic_norm", "policy_norm", "initialisation", "dropout"} & set(settings):
+        return "blocks have norms and initial weights of their own, so --.* would do nothing; .* give --blocks none"
+    if "blocks" in settings and "critic_hidden" in settings:
+        return "must be as wide as the block; give equal widths, or --blocks none"
     if settings.get("value_network") and settings.get("target_policy"):
         return "so --target-policy would do nothing; leave that out, or give --no-value-network"
     if settings.get("value_network") and {"target_network", "target_critics", "returns"} & set(settings):
@@ -141,7 +146,7 @@ def test_every_pair_of_parts_trains_for_three_steps_or_is_refused_with_a_sentenc
     for settings in PAIRS:
         if says := refusal(settings, discrete):
             with pytest.raises(UsageError, match=says):
-                build(config(**settings), spaces)
+                build(config(hidden=(4,), **settings), spaces)
             continue
         agent = build(config(hidden=(4,), **settings), spaces)
         learns = Learner(agent)
@@ -166,6 +171,7 @@ def test_every_pair_of_parts_trains_for_three_steps_or_is_refused_with_a_sentenc
         *({"critic_norm": "layer", "dropout": 0.1, "critic_hidden": (9,)}, {"critic_norm": "batch"}),
         {"critic_norm": "batch", "policy_norm": "batch", "target_network": False, "policy_delay": 3},
         *({"returns": "quantiles", "critics": 3}, {"critics": 4, "target_critics": 2, "critic_norm": "layer"}),
+        {"blocks": "pre-norm", "hidden": (6,), "critic_hidden": (9, 9), "critics": 3},
     ],
 )
 def test_products_in_a_step_are_those_that_its_parts_need_and_the_cost_says(settings, discrete):

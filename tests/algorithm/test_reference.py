@@ -34,8 +34,11 @@ class Reference:
         self.log_alpha = torch.tensor(agent.alpha).log().requires_grad_(True)
         rates = {"policy": self.config.policy_lr or self.config.lr}
         self.adam = {
-            name: torch.optim.Adam(
-                network.parameters(), rates.get(name, self.config.lr), (self.config.adam_beta, 0.999)
+            name: torch.optim.AdamW(
+                network.parameters(),
+                rates.get(name, self.config.lr),
+                (self.config.adam_beta, 0.999),
+                weight_decay=self.config.weight_decay,
             )
             for name, network in self.networks.items()
         }
@@ -217,6 +220,9 @@ KINDS = {
     "xqc": {
         "returns": "categories", "categories": 9, "largest_return": 3.0, "critic_norm": "batch-before",
         "policy_norm": "batch-before", "weight_norm": True, "policy_delay": 3, "target_entropy": "half",
+    },
+    "simba": {
+        "blocks": "pre-norm", "hidden": (8,), "critic_hidden": (6, 6), "weight_decay": 0.5, "target_entropy": "half",
     },
     "layer-norm": {"critic_norm": "layer", "policy_norm": "layer"},
     "joint-batch-norm": {"critic_norm": "batch", "policy_norm": "batch", "target_network": False, "adam_beta": 0.5},

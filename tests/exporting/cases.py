@@ -77,9 +77,10 @@ CASES = {  # what is seen, the actions, settings, own networks
     "bf16": (THREE, UNEQUAL, {"precision": "bf16"}),
     "layer norm": (THREE, UNEQUAL, {"policy_norm": "layer"}),
     "batch norm": (FAR, UNEQUAL, {"policy_norm": "batch", "activation": "tanh"}),
+    "blocks": (FAR, UNEQUAL, {"recipe": "simba", "hidden": (16, 16), "critic_hidden": (16,)}),
     "own": (THREE, UNEQUAL, {"policy": OwnPolicy, "critic": OwnCritic}),
 }
-OURS = [case for case in CASES if case != "own"]
+OURS = [case for case in CASES if case not in ("blocks", "own")]  # what every format holds
 LARGE = 1e6  # observations that no network was made for
 
 

@@ -220,9 +220,9 @@ def test_what_cannot_be_exported_is_said_in_a_sentence(words, says, run, tmp_pat
 
 
 def test_agents_that_a_format_cannot_hold_are_refused(tmp_path):
-    for name in ("policy.npz", "policy.h"):
-        with pytest.raises(UsageError, match=f"{name} can hold rucksac's own networks only, but .* OwnPolicy; export"):
-            rucksac.export(agent_of("own"), tmp_path / name)
+    for case, policy, name in (("own", "OwnPolicy", "policy.npz"), ("blocks", "PreNorm", "policy.h")):
+        with pytest.raises(UsageError, match=f"{name} can hold rucksac's plain networks only, but .* {policy}; export"):
+            rucksac.export(agent_of(case), tmp_path / name)
 
     class Undecided(torch.nn.Linear):
         def forward(self, obs):

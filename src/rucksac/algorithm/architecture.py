@@ -9,6 +9,8 @@ from typing import Any
 
 from rucksac.config import Config
 
+EXPANSION = 4  # how much wider than a block its inner layer is (arXiv 2410.09754)
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -16,7 +18,8 @@ class Architecture:
 
     `norm` is none, layer, between each hidden layer and its activation, batch, of the input and after each activation,
     or batch-before, of the input and before each activation; `dropout` is the share of each hidden layer's outputs that
-    is left out, before any norm; with `unit_columns` the weights of each output have length 1.
+    is left out, before any norm; with `unit_columns` the weights of each output have length 1. With `blocks` the hidden
+    layers are blocks of two layers each, see `algorithm.blocks`, and have no other norm.
     """
 
     widths: tuple[int, ...]
@@ -27,11 +30,16 @@ class Architecture:
     norm: str = "none"
     dropout: float = 0.0
     unit_columns: bool = False
+    blocks: str = "none"
 
     @property
     def shapes(self) -> tuple[tuple[int, int], ...]:
         """Return inputs and outputs of every layer."""
-        return tuple(itertools.pairwise(self.widths))
+        if self.blocks == "none":
+            return tuple(itertools.pairwise(self.widths))
+        inputs, *hidden, outputs = self.widths
+        inside = [shape for width in hidden for shape in ((width, EXPANSION * width), (EXPANSION * width, width))]
+        return ((inputs, hidden[0]), *inside, (hidden[-1], outputs))
 
     @property
     def weights(self) -> int:
@@ -52,6 +60,7 @@ def architectures(config: Config, obs_size: int, action_size: int, discrete: boo
         "initialisation": config.initialisation,
         "precision": config.precision,
         "unit_columns": config.weight_norm,
+        "blocks": config.blocks,
     }
     outputs = action_size if discrete or config.deterministic_policy else 2 * action_size
     policy = Architecture((obs_size, *config.hidden, outputs), norm=config.policy_norm, **common)

@@ -97,11 +97,16 @@ class MLP(nn.Module):
 
 
 class PairMLP(nn.Module):
-    """M numbers for a state and an action from N networks: (B, O), (B, A) -> (N, B, M), or (N, B) for M = 1."""
+    """M numbers for a state and an action from N networks: (B, O), (B, A) -> (N, B, M), or (N, B) for M = 1.
 
-    def __init__(self, architecture: Architecture, generator: torch.Generator) -> None:
+    `network` makes them of the architecture and the generator.
+    """
+
+    def __init__(
+        self, architecture: Architecture, generator: torch.Generator, network: Callable[..., nn.Module] = MLP
+    ) -> None:
         super().__init__()
-        self.mlp, self.single = MLP(architecture, generator), architecture.widths[-1] == 1
+        self.mlp, self.single = network(architecture, generator), architecture.widths[-1] == 1
 
     def forward(self, obs: Tensor, action: Tensor) -> Tensor:
         """Return the N answers for each pair."""
@@ -113,17 +118,20 @@ def initialise(layer: Dense, scheme: str, generator: torch.Generator) -> None:
     """Fill a layer in place.
 
     `default` is PyTorch's own for linear layers, uniform within 1/sqrt(inputs) for weights and biases. The others have
-    zero biases: `xavier` is Glorot's uniform, as in pranz24/pytorch-soft-actor-critic; `orthogonal` has orthonormal
-    rows or columns times sqrt(2), as in ikostrikov/jaxrl.
+    zero biases: `xavier` is Glorot's uniform, as in pranz24/pytorch-soft-actor-critic; `orthonormal` has orthonormal
+    rows or columns, `orthogonal` has them times sqrt(2), as in ikostrikov/jaxrl; `he` is normal with the variance
+    2 / inputs (arXiv 1502.01852, Eq. 10).
     """
     inputs, outputs = layer.weight.shape[-2:]
     with torch.no_grad():
         if scheme == "xavier":
             bound = math.sqrt(6.0 / (inputs + outputs))
             layer.weight.uniform_(-bound, bound, generator=generator)
-        elif scheme == "orthogonal":
+        elif scheme in ("orthogonal", "orthonormal"):
             for matrix in layer.weight.view(-1, inputs, outputs):
-                nn.init.orthogonal_(matrix, math.sqrt(2.0), generator=generator)
+                nn.init.orthogonal_(matrix, math.sqrt(2.0) if scheme == "orthogonal" else 1.0, generator=generator)
+        elif scheme == "he":
+            layer.weight.normal_(0.0, math.sqrt(2.0 / inputs), generator=generator)
         else:
             bound = 1.0 / math.sqrt(inputs)
             layer.weight.uniform_(-bound, bound, generator=generator)

@@ -161,6 +161,20 @@ RECIPES: dict[str, Recipe] = {
             ("--hidden 256 256 256 --entropy-to-come never --steps 1000000", "for Adroit with rewards of 0 or 1"),
         ),
     ),
+    "simba": Recipe(
+        "arXiv 2410.09754, SonyResearch/simba",
+        "Residual blocks with layer norm, wide critics, observations by their mean and spread, weight decay.",
+        Config(
+            steps=1_000_000, warmup=5_000, hidden=(128,), critic_hidden=(512, 512), blocks="pre-norm",
+            normalise_observations=True, lr=1e-4, weight_decay=0.01, initial_alpha=0.01, target_entropy="half",
+            temperature_loss="alpha", gamma=0.995,
+        ),
+        (
+            ("--critics 1", "where no episode terminates"),
+            ("--utd 2", "two gradient steps per action, as its authors have it on other tasks"),
+            ("--gamma 0.99", "where episodes have 500 steps: (T/5 - 1) / (T/5), from 0.95 to 0.995"),
+        ),
+    ),
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from rucksac.agent import Agent
+from rucksac.algorithm.blocks import NETWORKS
 from rucksac.algorithm.networks import MLP
 from rucksac.environments import reading
 from rucksac.errors import UsageError
@@ -15,9 +16,9 @@ from rucksac.training.loading import is_agent, load_counted
 
 FORMAT, VERSION = "rucksac-policy", 1
 SUFFIXES = (".onnx", ".pt2", ".npz", ".h")
-OWN_NETWORKS_ONLY = (".npz", ".h")
+PLAIN_NETWORKS_ONLY = (".npz", ".h")
 SETTINGS = ("seed", "env_args", "frame_skip", "action_low", "action_high", "normalise_observations", "precision")
-OF_OWN_NETWORKS = ("hidden", "activation", "policy_norm", "deterministic_policy")
+OF_OWN_NETWORKS = ("hidden", "blocks", "activation", "policy_norm", "deterministic_policy")
 IN_FOLDER = "policy.npz"
 
 
@@ -82,10 +83,10 @@ def export(
     pipeline = pipeline_of(agent, sample)
     about = {**_about(agent, pipeline, origin), "int8": int8}
     module, policy = _format(target.suffix), agent.algorithm.policy
-    if target.suffix in OWN_NETWORKS_ONLY and not isinstance(policy, MLP):
+    if target.suffix in PLAIN_NETWORKS_ONLY and not isinstance(policy, MLP):
         raise UsageError(
-            f"{target.name} can hold rucksac's own networks only, but the policy is a {type(policy).__name__}; export "
-            "it to .onnx or .pt2"
+            f"{target.name} can hold rucksac's plain networks only, but the policy is a {type(policy).__name__}; "
+            "export it to .onnx or .pt2"
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +107,7 @@ def export(
 
 def _about(agent: Agent, pipeline: Pipeline, origin: dict[str, Any]) -> dict[str, Any]:
     settings = agent.config.to_json()
-    own = isinstance(agent.algorithm.policy, MLP)
+    own = isinstance(agent.algorithm.policy, tuple(NETWORKS.values()))
     return {
         "format": FORMAT,
         "version": VERSION,

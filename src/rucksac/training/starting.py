@@ -68,7 +68,7 @@ def _take_agent(agent: Agent, trained: Agent, run: Path) -> None:
     differ: the policy acts in the cube [-1, 1]^A, so the same action now means another fraction of the new range.
     """
     check_alike(agent.spaces, trained.spaces)
-    for name in ("activation", "deterministic_policy"):
+    for name in ("blocks", "activation", "deterministic_policy"):
         if (here := getattr(agent.config, name)) != (there := getattr(trained.config, name)):
             raise UsageError(f"the agent in {run} was trained with {flag(name)} {there}, not {here}; leave that out")
     theirs = trained.tensors()
