@@ -38,7 +38,7 @@ def episodes_of(replay: Replay, env_index: int) -> Iterator[Episode]:
     rows = replay.rows_since(env_index, 0)
     lone = np.flatnonzero((replay.kind[rows] & TRANSITION) == 0)  # the last state of an episode has a row for itself
     begin = 0
-    for end in lone:
+    for end in lone.tolist():
         states, steps = rows[begin : end + 1], rows[begin:end]
         if steps.size:  # else all but its last state is overwritten
             values = {each.name: replay.data[each.name][states if each.of_state else steps] for each in replay.columns}
