@@ -19,7 +19,7 @@ class Trolley(gymnasium.Env):
     observation_space = Box(-20.0, 20.0, (2,), np.float32)
     action_space = Box(-1.0, 1.0, (1,), np.float32)
 
-    def reset(self, *, seed=None, options=None):  # noqa: ARG002
+    def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.position, self.speed = self.np_random.uniform(-1.0, 1.0), 0.0
         return self.seen(), {}

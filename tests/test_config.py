@@ -91,7 +91,7 @@ GIVEN = {"target_critics": 1, "quantiles": 3, "dropped_quantiles": 1, "target_en
          "temperature_lr": 0.1, "lr_end": 0.5, "lr_steps": 9, "categories": 7, "largest_return": 9.0,
          "priority_beta": 0.5, "most_lag": 4, "demonstration_share": 0.2, "offline_steps": 9,
          "initialisation": "xavier", "policy_norm": "layer",
-         "critic_norm": "batch", "dropout": 0.1}  # fmt: skip
+         "critic_norm": "batch", "dropout": 0.1, "control_rate": 50.0}  # fmt: skip
 WITHOUT_USE = [
     ("target_entropy", {"deterministic_policy": True}, "--no-deterministic-policy"),
     ("target_entropy", {"alpha": 0.2}, "--alpha learned"),
@@ -119,6 +119,7 @@ WITHOUT_USE = [
         (name, {"blocks": "pre-norm"}, "--blocks none")
         for name in ("initialisation", "policy_norm", "critic_norm", "dropout")
     ),
+    ("control_rate", {}, "--collectors 1"),
 ]
 
 

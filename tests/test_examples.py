@@ -120,3 +120,12 @@ def test_example_curriculum(tmp_path, monkeypatch):
     assert by_step == {60: 6.25, 120: 7.5, 180: 8.75, **dict.fromkeys((240, 300, 360, 420, 480), 10.0)}
     assert all(evaluating == 10.0 for _, _, (evaluating, _) in seen)
     module["main"](120, tmp_path / "whole", **{key: value for key, value in settings.items() if key != "steps"})
+
+
+def test_example_robot(tmp_path, capfd):
+    settings = {**SETTINGS, "steps": 60, "warmup": 20, "eval_every": 30, "eval_episodes": 1, "time_limit": 5}
+    example("robot")["main"](tmp_path / "run", **settings)
+    assert len(evaluations(tmp_path / "run")) >= 1
+    assert capfd.readouterr().out.count("the motor is off") >= 1
+    with (tmp_path / "run/metrics.csv").open(newline="") as stream:
+        assert all(float(row["late_by_more"]) < 1.0 for row in csv.DictReader(stream))

@@ -310,3 +310,26 @@ class Lock(World):
         right = float(action[0]) * self.code[self.steps] > 0.3
         self.steps += right
         return self.seen(), float(self.steps == 8), not right or self.steps == 8, False, {}
+
+
+class Robot(World):
+    """Writes down what it is told to do, so that a test sees it from another process; episodes take 7 steps."""
+
+    def __init__(self, log):
+        self.log = log
+
+    def reset(self, *, seed=None, options=None):
+        self._write("reset")
+        return super().reset(seed=seed)
+
+    def step(self, action):
+        self._write("step")
+        self.steps += 1
+        return np.array([self.steps], np.float32), float(action[0]), False, self.steps == 7, {}
+
+    def close(self):
+        self._write("closed")
+
+    def _write(self, word):
+        with open(self.log, "a") as file:
+            file.write(word + "\n")

@@ -15,6 +15,7 @@ from rucksac.rules import (
     BELOW_ONE,
     BOUNDS,
     DATA,
+    ENV_NAME,
     PART,
     TABLE,
     WEIGHT,
@@ -61,6 +62,7 @@ NO_BLOCKS = Idle(
 )
 OWN_GOALS = Idle(lambda config: not config.hindsight, "goals stay as they are", "--hindsight 4")
 NO_COLLECTORS = Idle(lambda config: not config.collectors, "actions are never behind", "--collectors 2")
+IN_TURNS = Idle(lambda config: not config.collectors, "without collectors acting waits for learning", "--collectors 1")
 UNIFORM = Idle(lambda config: not config.priorities, "transitions are drawn uniformly", "--priorities 0.6")
 ALONE = Idle(lambda config: config.demonstrations is None, "there are no demonstrations", "--demonstrations runs/old")
 LONGEST_WARMUP = 10_000  # unless one is given
@@ -104,6 +106,11 @@ class Config:
     """Processes that act while the run learns, with an environment each; with 0 acting and learning take turns."""
     most_lag: Annotated[int, ENVIRONMENT, whole(0), NO_COLLECTORS] = 32
     """Gradient steps that a collector's action may be behind; with 0 collectors and learning take turns."""
+    control_rate: Annotated[float | None, ENVIRONMENT, either(None, between(1e-3, 1e4)), IN_TURNS] = None
+    """Steps per second of the clock that each collector takes, whatever learning does; as fast as may be if not
+    given."""
+    eval_env: Annotated[str | None, ENVIRONMENT, either(None, ENV_NAME)] = None
+    """Environment to evaluate in, such as the simulation of a robot; another one like that of training if not given."""
     time_limit: Annotated[int | None, ENVIRONMENT, COMMON, either(None, whole(1))] = None
     """Steps after which an episode is cut off, in place of the environment's own limit."""
     frame_skip: Annotated[int, ENVIRONMENT, whole(1, 10_000)] = 1
@@ -321,6 +328,11 @@ class Config:
             raise UsageError(
                 f"each of --collectors {self.collectors} has one environment in a process of its own, so --envs and "
                 "--workers do not go with it; leave them out"
+            )
+        if self.control_rate and not self.most_lag:
+            raise UsageError(
+                f"with --most-lag 0 acting waits for learning, with --control-rate {self.control_rate:g} for nothing; "
+                "leave one of them out"
             )
         if self.buffer_size < 2 * self.env_count:
             raise UsageError(

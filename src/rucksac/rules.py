@@ -80,6 +80,9 @@ WIDTHS = Rule(
     "one or more whole numbers from 1 to 16384, such as 256 256",
     lambda value: isinstance(value, tuple) and bool(value) and all(is_whole(w) and 1 <= w <= 16_384 for w in value),
 )
+ENV_NAME = Rule(
+    "the id of an environment, or module:function", lambda value: isinstance(value, str) and bool(value.strip())
+)
 BOUNDS = Rule(
     "one or more numbers, such as -1 1",
     lambda value: isinstance(value, tuple) and bool(value) and all(is_number(each) for each in value),

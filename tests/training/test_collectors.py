@@ -1,5 +1,7 @@
 """Collectors: the same run without lag, bounded lag with it, and nothing counted twice or lost when one goes."""
 
+import copy
+import dataclasses
 import json
 import os
 import signal
@@ -19,9 +21,11 @@ from rucksac.experience.columns import Column
 from rucksac.experience.replay import TRANSITION
 from rucksac.experience.ring import Ring, bytes_for_ring
 from rucksac.streams import Stream, generator, integer, put_words, words_of
-from rucksac.training.collectors import Collectors
+from rucksac.training.collectors import LAGS, Collectors
 from rucksac.training.console import Console
+from rucksac.training.info import info
 from rucksac.training.plan import Plan, plan_of
+from rucksac.training.starting import Origin
 from rucksac.training.train import resume_run, train_run
 from rucksac.training.weights import SharedWeights, bytes_for_weights
 from tests.runs import COMMAND, config, logs
@@ -39,7 +43,7 @@ def tensors(training):
 def without_lag(found):
     return {
         **found,
-        "metrics": [{name: each for name, each in row.items() if name != "lag"} for row in found["metrics"]],
+        "metrics": [{name: each for name, each in row.items() if name not in LAGS} for row in found["metrics"]],
     }
 
 
@@ -101,8 +105,10 @@ def test_the_lag_is_bounded_every_transition_counts_once_and_a_resumed_run_says_
         assert steps <= progress.env_steps <= steps + 1
         assert progress.env_steps == len(training.replay) == np.count_nonzero(training.replay.kind & TRANSITION)
         assert training.agent.grad_steps + progress.owed == pytest.approx(progress.env_steps - 20, abs=4)
-    lags = [float(row["lag"]) for row in logs(tmp_path / "run")["metrics"][3:]]
-    assert 0 < max(lags) <= 3
+    lags, largest = ([float(row[name]) for row in logs(tmp_path / "run")["metrics"][3:]] for name in LAGS)
+    assert 0 < max(lags) <= max(largest) <= 3
+    assert all(mean <= most for mean, most in zip(lags, largest, strict=True))
+    assert info(tmp_path / "run")["acting"]["lag_max"] == max(largest)
     seeds = Tally(int(row["seed"]) for row in logs(tmp_path / "run")["episodes"])
     assert set(seeds.values()) == {1}  # no episode was counted twice, none is of another run
     assert set(seeds) <= {integer(1, Stream.EPISODE, env_index, each) for env_index in (0, 1) for each in range(40)}
@@ -214,3 +220,68 @@ def test_a_stream_goes_on_from_its_words():
     first.standard_normal(3, np.float32)
     put_words(second, words_of(first))
     assert second.standard_normal(5, np.float32).tolist() == first.standard_normal(5, np.float32).tolist()
+
+
+@pytest.mark.parametrize("with_replay", [False, True])
+def test_a_run_that_starts_from_another_is_the_same_with_a_collector_without_lag(tmp_path, trained, with_replay):
+    train_run(plan(steps=60), tmp_path / "origin", None)
+    settings = {"steps": 40, "warmup": 0, "checkpoint_every": 20}
+    for name, more in (("plain", {}), ("collected", {"collectors": 1, "most_lag": 0})):
+        given = dataclasses.replace(plan(**settings, **more), origin=Origin(tmp_path / "origin", with_replay))
+        train_run(given, tmp_path / name, None)
+    origin, plain, collected = trained
+    assert isinstance(collected.collector, Collectors)
+    assert len(collected.replay) == 40 + 60 * with_replay
+    assert collected.agent.grad_steps == plain.agent.grad_steps > 20
+    assert tensors(collected) == tensors(plain) != tensors(origin)
+    assert rows_of(collected.replay) == rows_of(plain.replay)
+    assert without_lag(logs(tmp_path / "collected")) == logs(tmp_path / "plain")
+
+
+class Shifted(torch.nn.Module):
+    """A policy that a person might bring, with a parameter that is no layer's."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2))
+        self.shift = torch.nn.Parameter(torch.full((2,), 0.1))
+
+    def forward(self, obs):
+        return self.layers(obs) + self.shift
+
+
+@pytest.mark.parametrize("most_lag", [0, 8])
+def test_collectors_act_with_a_policy_of_ones_own(tmp_path, trained, most_lag):
+    torch.manual_seed(3)
+    policy, runs = Shifted(), {"plain": {}, "collected": {"collectors": 1, "most_lag": most_lag}}
+    for name, more in runs.items():
+        train_run(dataclasses.replace(plan(**more), policy=copy.deepcopy(policy)), tmp_path / name, None)
+    plain, collected = trained
+    assert collected.agent.grad_steps >= plain.agent.grad_steps > 20
+    assert any("shift" in name for name in tensors(collected))
+    acted = [rows_of(each.replay)[0][1] for each in trained]
+    assert acted[0][:20] == acted[1][:20]  # those at random
+    assert (acted[0] == acted[1]) == (most_lag == 0)
+    if most_lag == 0:
+        assert tensors(collected) == tensors(plain)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("clock", [[], ["--control-rate", "50"]])
+def test_ctrl_c_ends_collectors_with_the_run_which_then_goes_on(tmp_path, clock):
+    flags = "Pendulum-v1 --collectors 2 --steps 100000 --hidden 16 --threads 1 --compile never --quiet".split()
+    with subprocess.Popen([*COMMAND, "train", *flags, *clock, "--run", tmp_path / "run"]) as process:
+        episodes = tmp_path / "run/episodes.csv"
+        while not (episodes.exists() and episodes.read_text().count("\n") > 1):
+            assert process.poll() is None
+            time.sleep(0.05)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
+    assert not any(Path(f"/proc/{each}").exists() for each in children)
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert (summary["finished"], summary["saved"]) == (False, True)
+    steps = str(summary["env_steps"] + 50)
+    done = subprocess.run([*COMMAND, "resume", tmp_path / "run", "--steps", steps, "--quiet"], check=False)
+    assert done.returncode == 0
+    assert info(tmp_path / "run")["finished"]

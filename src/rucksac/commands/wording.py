@@ -50,10 +50,27 @@ def info(found: dict[str, Any]) -> str:
         f"progress     {found['env_steps']:,} of {found['steps']:,} steps; {state}",
         f"on disk      {size(found['bytes'])}, of which replay memory {size(found['bytes_of_replay'])}",
     ]
+    if found["acting"]:
+        lines[3:3] = _acting(found["acting"])
     for each in found["checkpoints"]:
         what = "best agent  " if each["best"] else "checkpoint  "
         lines.append(f"{what} {each['name']}: {printable(each['problem'] or 'whole')}")
     return "\n".join(lines)
+
+
+def _acting(found: dict[str, Any]) -> list[str]:
+    """Return how a run with collectors acts, and how far behind its actions were."""
+    measured = "no lag measured yet"
+    if found["lag"] is not None:
+        measured = f"actions {found['lag']:.1f} gradient steps behind on average, at most {found['lag_max']:.0f}"
+    lines = [f"collectors   {found['collectors']}; {measured}, allowed {found['most_lag']}"]
+    if found["control_rate"]:
+        lines.append(f"control      {found['control_rate']:g} steps per second each")
+        if None not in found["late"].values():
+            shares = [f"{name.removeprefix('late_')} {100 * share:.1f} %" for name, share in found["late"].items()]
+            told = ", ".join(shares).replace("_percent", " %:").replace("_more", " more:").replace("_", " ")
+            lines[-1] += f"; steps late, in parts of a period: {told}"
+    return lines
 
 
 def evaluation(figures: "Summary", episodes: int) -> str:

@@ -18,7 +18,7 @@ from rucksac.text import count, shortened
 from rucksac.training.folder import RunFolder
 from rucksac.training.overview import SEED_FOLDER, WITHOUT_INFLUENCE, evaluations, glance, members
 
-OF_THE_TASK = ("env_args", "frame_skip", "time_limit")  # settings that change what a return means
+OF_THE_TASK = ("env_args", "eval_env", "frame_skip", "time_limit")  # settings that change what a return means
 OUR_EVALUATIONS = ["env_steps", "episode", "seed", "return", "length"]
 
 

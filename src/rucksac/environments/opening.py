@@ -25,12 +25,12 @@ OUTSIDE_STATISTICS = {"NormalizeObservation": "--normalise-observations", "Norma
 def open_envs(
     source: EnvSource, config: Config, cleanup: ExitStack, say: Callable[[str], None]
 ) -> tuple[EnvGroup, EnvGroup]:
-    """Return environments to train in and others to evaluate in; `cleanup` closes them.
+    """Return environments to train in and others to evaluate in, or `config.eval_env`; `cleanup` closes them.
 
     `say` gets what a person should know while they run. Raises `UsageError` when they cannot be made or do not fit.
     """
 
-    def one_more() -> Env:
+    def one_more(source: EnvSource) -> Env:
         return cleanup.enter_context(closed_at_last(make(source, config)))
 
     def warn_of_statistics(env: Any) -> None:
@@ -44,12 +44,15 @@ def open_envs(
 
     if config.workers:  # then no environment is made in this process, where it could hang or die
         faults, alone = Faults(config.restarts, say), dataclasses.replace(config, envs=1, workers=1)
-        workers = [cleanup.enter_context(closing(WorkerEnvGroup(source, each, faults))) for each in (config, alone)]
+        workers = [
+            cleanup.enter_context(closing(WorkerEnvGroup(each, settings, faults)))
+            for each, settings in ((source, config), (evaluated_in(source, config), alone))
+        ]
         check_same(workers[1].spaces, workers[0].spaces)
         return workers[0], workers[1]
-    one = one_more()
+    one = one_more(evaluated_in(source, config))
     warn_of_statistics(one)
-    envs = [one_more() for _ in range(1 if isinstance(one, VectorEnv) else config.envs)]
+    envs = [one_more(source) for _ in range(1 if isinstance(one, VectorEnv) else config.envs)]
     if len({id(env.unwrapped) for env in (one, *envs)}) <= len(envs):
         raise UsageError("the environment function returned the same environment twice; return a new one each time")
     training = env_group_of(config, *envs)
@@ -60,6 +63,11 @@ def open_envs(
     evaluation = env_group_of(config, one)
     check_same(evaluation.spaces, training.spaces)
     return training, evaluation
+
+
+def evaluated_in(source: EnvSource, config: Config) -> EnvSource:
+    """Return what makes the environment to evaluate in, for a run that trains in `source`."""
+    return config.eval_env or source
 
 
 def env_group_of(config: Config, *envs: Env) -> EnvGroup:

@@ -149,14 +149,18 @@ class Worker:
         self.connection.close()
 
 
-def end_with_parent() -> None:
-    """End this process and all that it started once its parent is gone, whatever its environments are busy with."""
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+def end_with_parent(patience: Callable[[], float] = lambda: 0.0) -> None:
+    """End this process and all that it started once its parent is gone, whatever its environments are busy with.
+
+    It has so many seconds of `patience` to end by itself.
+    """
+    threading.Thread(target=_end_with, args=(os.getppid(), patience), daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
+def _end_with(parent: int, patience: Callable[[], float]) -> None:
     while os.getppid() == parent:
         time.sleep(SECONDS_BETWEEN_LOOKS)
+    time.sleep(patience())
     os.killpg(os.getpid(), signal.SIGKILL)
 
 

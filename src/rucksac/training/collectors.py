@@ -3,6 +3,9 @@
 A collector acts only when a step has been granted to it, and the learner takes no gradient step that would make a
 granted step older than `most_lag`. So neither side runs away: a collector waits when its steps have not been taken
 over or many gradient steps are owed, the learner when data is short or a step is late.
+
+With a control rate collectors act by their own clocks and have one grant that stands, which moves on with every row
+that is taken over. So the same rule holds back the learner, and nothing holds back a collector.
 """
 
 import math
@@ -18,7 +21,11 @@ from rucksac.environments.transitions import Collected, Policy
 from rucksac.streams import words_of
 from rucksac.training.collector_process import BEGAN, RANDOM, STEPS_AHEAD, streams
 from rucksac.training.crew import Crew
+from rucksac.training.pace import in_bins
 from rucksac.training.progress import Progress
+
+LAGS = ("lag", "lag_max")
+"""Metrics: the lag of transitions, on average and the largest."""
 
 
 class Collectors(Episodes):
@@ -81,6 +88,9 @@ class Collectors(Episodes):
         `arrived` transitions are not counted in `progress` yet.
         """
         agent, config, progress = self.agent, self.agent.config, self.progress
+        if config.control_rate:
+            self._pace(policy, arrived)
+            return
         owed = progress.owed + config.utd * (arrived - progress.env_steps % config.update_every)
         if owed >= self.most_lag + 1:
             return
@@ -89,17 +99,34 @@ class Collectors(Episodes):
             with_room = [number for number, each in enumerate(self.envs.members) if each.has_room(ahead)]
             if not with_room or progress.env_steps + to_come >= config.steps:
                 return
-            if policy and (agent.normaliser or agent.grad_steps != self._published):
-                self.envs.weights.publish(agent.acting_tensors(), agent.grad_steps)
-                self._published = agent.grad_steps
+            self._publish(policy)
             for env_index in with_room:
                 self.envs.grant(env_index, policy is None, agent.grad_steps)
             to_come += len(with_room)
 
+    def _pace(self, policy: Policy | None, arrived: int) -> None:
+        """Let every collector act by its clock, with the newest weights; close the environments after the last step."""
+        if self.progress.env_steps + arrived >= self.agent.config.steps:
+            self.envs.close()
+            return
+        self._publish(policy)
+        for env_index, member in enumerate(self.envs.members):
+            if member.working:
+                self.envs.pace(env_index, policy is None, self.agent.grad_steps)
+
+    def _publish(self, policy: Policy | None) -> None:
+        """Give collectors the newest weights, unless they have them or act at random."""
+        agent = self.agent
+        if policy and (agent.normaliser or agent.grad_steps != self._published):
+            self.envs.weights.publish(agent.acting_tensors(), agent.grad_steps)
+            self._published = agent.grad_steps
+
     def _take_over(self, env_index: int, collected: Collected) -> None:
         """Add to `collected` all that a collector has announced; if it has failed since, its episode is lost."""
-        member = self.envs.members[env_index]
+        member, config = self.envs.members[env_index], self.agent.config
         while member.announced:
+            if config.control_rate and self.progress.env_steps + len(collected.transitions) >= config.steps:
+                return  # nobody has asked for these
             kind, row = member.announced.popleft(), member.ring.read()
             if kind == BEGAN:
                 self.seeds[env_index] = self.next_seed(env_index)
@@ -117,6 +144,11 @@ class Collectors(Episodes):
                 assert granted <= grad_steps
                 assert 0 <= lag <= self.most_lag
                 self.progress.add({"lag": lag})
+                self.progress.add_largest("lag_max", lag)
+            if config.control_rate:
+                self.progress.add(in_bins(float(row["late"])))
+                newest = self.agent.grad_steps if member.paced else granted
+                member.granted.append(newest if grad_steps == RANDOM else grad_steps)
         if member.lost:
             member.granted.clear()
             member.lost = member.begins = False

@@ -15,6 +15,7 @@ from rucksac.agent import Agent
 from rucksac.config import Config
 from rucksac.environments.env_group import nothing_played
 from rucksac.environments.making import EnvSource
+from rucksac.environments.opening import evaluated_in
 from rucksac.environments.processes import (
     SECONDS_TO_END,
     SECONDS_TO_START,
@@ -29,15 +30,18 @@ from rucksac.environments.reading import check_same, from_json
 from rucksac.environments.spaces import Spaces, Stepped
 from rucksac.environments.workers import WorkerEnvGroup
 from rucksac.experience.ring import Ring
-from rucksac.training.collector_process import BEGAN, CHILD, STEPPED, shared
+from rucksac.training.collector_process import BEGAN, CHILD, NO_ACTION, STEPPED, shared
 
 LONGEST_PAUSE = 30.0  # seconds before a collector is started anew
+LONGEST_SLEEP = 0.02  # seconds until what a clock brings is noticed
 
 
 def evaluation_group(source: EnvSource, config: Config, faults: Faults) -> WorkerEnvGroup:
     """Return what a run with collectors evaluates in: no environment is made in the process that learns."""
-    alone = dataclasses.replace(config, envs=1, workers=1, collectors=0, most_lag=Config.most_lag)
-    return WorkerEnvGroup(source, alone, faults)
+    alone = dataclasses.replace(
+        config, envs=1, workers=1, collectors=0, most_lag=Config.most_lag, control_rate=None, eval_env=None
+    )
+    return WorkerEnvGroup(evaluated_in(source, config), alone, faults)
 
 
 class Member:
@@ -46,6 +50,9 @@ class Member:
     `granted` has, for each granted step that has not been taken over, the gradient steps when it was granted;
     `announced` are its rows that wait in the ring. A process that is `ready` is `working` once it has been told what
     to begin with, `begins` while it begins an episode, and `lost` from its failure until that has been taken over.
+
+    One with a clock has one grant that stands: with the gradient steps of the weights behind its last row, as those
+    behind the next are no older. `paced` is how it was told to act, at random or not.
     """
 
     def __init__(self, worker: Worker, ring: Ring) -> None:
@@ -53,8 +60,15 @@ class Member:
         self.granted: deque[int] = deque()
         self.announced: deque[bytes] = deque()
         self.alive, self.ready, self.working, self.begins, self.lost = True, False, False, False, False
+        self.paced: bool | None = None
         self.stepped, self.failures = 0, 0
         self.heard, self.starts_at = time.monotonic(), math.inf  # its last sign of life; when it is started anew
+
+    def announce(self, kind: bytes) -> None:
+        """Take note of a row in the ring."""
+        self.announced.append(kind)
+        self.stepped += kind == STEPPED
+        self.heard = time.monotonic()
 
     def has_room(self, granted: int) -> bool:
         """Return whether it works and has been granted no more steps than these."""
@@ -89,7 +103,7 @@ class Crew:
         setup = setup_of(source, self.config, networks, threads)
         self._file = shared_file()
         fileno, timeout = self._file.fileno(), self.config.env_timeout
-        self.weights, rings = shared(fileno, agent, len(self))
+        self.weights, rings = shared(fileno, agent)
         self.members = [
             Member(Worker([number], setup, fileno, timeout, CHILD), ring) for number, ring in enumerate(rings)
         ]
@@ -107,7 +121,12 @@ class Crew:
         return self.config.collectors
 
     def play(self, env_index: int, seed: int, actions: np.ndarray) -> tuple[np.ndarray, list[Stepped]]:
-        """See `Replayable`; a collector that fails has played nothing and is started anew."""
+        """See `Replayable`; a collector that fails has played nothing and is started anew.
+
+        One with a clock plays nothing: actions of long ago are not for a robot.
+        """
+        if self.config.control_rate:
+            return nothing_played(self.spaces)
         member = self.members[env_index]
         member.worker.ask("play", seed, actions)
         answer: Any = member.worker.answer()
@@ -120,7 +139,18 @@ class Crew:
         """Tell a collector what to begin with: see `Acting.start`."""
         member = self.members[env_index]
         member.worker.ask("start", started, words, goes_on)
-        member.working, member.begins, member.heard = True, not goes_on, time.monotonic()
+        member.working, member.heard = True, time.monotonic()
+        member.begins = not goes_on and not self.config.control_rate
+
+    def pace(self, env_index: int, at_random: bool, grad_steps: int) -> None:
+        """Let a collector act by its clock from now on, with weights no older than after these gradient steps."""
+        member = self.members[env_index]
+        if not member.granted:
+            member.granted.append(grad_steps)
+            member.heard = time.monotonic()
+        if member.paced != at_random:
+            member.paced = at_random
+            member.worker.ask("pace", at_random)
 
     def grant(self, env_index: int, at_random: bool, grad_steps: int) -> None:
         """Let a collector act once more; its weights are then no older than these gradient steps."""
@@ -139,10 +169,14 @@ class Crew:
         timeout = self.config.env_timeout
         wakes_at = min(min(each.deadline(timeout), each.due()) for each in self.members)
         patience = max(0.0, wakes_at - time.monotonic()) if waits else 0.0
+        if self.config.control_rate:  # what a clock brings is not announced by a message
+            patience = min(patience, 0.5 / self.config.control_rate, LONGEST_SLEEP)
         for connection in wait(list(by_connection), None if math.isinf(patience) else patience):
             self._hear(by_connection[connection])  # type: ignore[index]
         now = time.monotonic()
         for env_index, member in enumerate(self.members):
+            for row in member.ring.news():
+                member.announce(BEGAN if row["grad_steps"] == NO_ACTION else STEPPED)
             if member.deadline(timeout) <= now:
                 self._fail(env_index, Fault(f"it gave no answer for {timeout:g} seconds"))
             elif member.due() <= now:
@@ -151,9 +185,11 @@ class Crew:
                 member.alive, member.stepped, member.starts_at, member.heard = True, 0, math.inf, now
 
     def close(self) -> None:
+        """End all; a robot has as long for that as for any answer."""
         for member in self.members:
+            member.granted.clear()
             member.worker.hang_up()
-        deadline = time.monotonic() + SECONDS_TO_END
+        deadline = time.monotonic() + (self.config.env_timeout if self.config.control_rate else SECONDS_TO_END)
         for member in self.members:
             member.worker.end(max(0.0, deadline - time.monotonic()))
         self._file.close()
@@ -165,8 +201,7 @@ class Crew:
                 message = member.worker.connection.recv_bytes()
                 member.heard = time.monotonic()
                 if message in (BEGAN, STEPPED):
-                    member.announced.append(message)
-                    member.stepped += message == STEPPED
+                    member.announce(message)
                     continue
                 told = pickle.loads(message)  # from a process of our own
                 if isinstance(told, Fault):
@@ -185,6 +220,6 @@ class Crew:
         gone = member.ring.begun - member.stepped
         self._faults.count(fault._replace(message=f"{fault.message}; steps lost on the way: {gone}"), [env_index])
         member.worker.end()
-        member.alive, member.ready, member.working, member.lost = False, False, False, True
+        member.alive, member.ready, member.working, member.lost, member.paced = False, False, False, True, None
         member.starts_at = time.monotonic() + min(LONGEST_PAUSE, 0.5 * 2**member.failures)
         member.failures += 1

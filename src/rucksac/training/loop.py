@@ -9,6 +9,8 @@ from rucksac.algorithm.update import Batch
 from rucksac.environments.transitions import Collected
 from rucksac.errors import TrainingStopped
 from rucksac.experience.sampling import Mixture, Sampler
+from rucksac.training.collectors import LAGS
+from rucksac.training.pace import BINS
 from rucksac.training.parts import Training
 from rucksac.training.progress import Progress, metrics_row
 from rucksac.training.record import Recorder, episode_row
@@ -54,7 +56,9 @@ def normalise(training: Training, collected: Collected) -> None:
 
 def metrics_of(training: Training) -> tuple[str, ...]:
     """Return the names of all metrics of a run."""
-    return *training.agent.algorithm.metrics(), *(["lag"] if training.agent.config.collectors else [])
+    config = training.agent.config
+    of_collectors = (*LAGS, *(BINS if config.control_rate else ())) if config.collectors else ()
+    return *training.agent.algorithm.metrics(), *of_collectors
 
 
 LISTENERS: tuple[Listener, ...] = (store, normalise)

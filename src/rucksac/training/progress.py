@@ -37,8 +37,12 @@ class Progress:
             self.sums[name] = self.sums.get(name, 0.0) + value
             self.counts[name] = self.counts.get(name, 0.0) + 1.0
 
+    def add_largest(self, metric: str, value: float) -> None:
+        """Take in a value of a metric whose largest is kept."""
+        self.sums[metric], self.counts[metric] = max(self.sums.get(metric, value), value), 1.0
+
     def mean(self, metric: str) -> float:
-        """Return a metric's mean since the last row; NaN where no gradient step had it."""
+        """Return a metric's mean, or its largest value, since the last row; NaN where there was none."""
         return self.sums[metric] / self.counts[metric] if metric in self.sums else math.nan
 
 

@@ -16,7 +16,7 @@ from rucksac.device import chosen
 from rucksac.environments.env_group import EnvGroup
 from rucksac.environments.goals import open_goals
 from rucksac.environments.making import name_of
-from rucksac.environments.opening import open_envs
+from rucksac.environments.opening import evaluated_in, open_envs
 from rucksac.environments.processes import Faults
 from rucksac.errors import UsageError
 from rucksac.files import Beginning
@@ -54,6 +54,10 @@ class Result:
     stop: StopRequest
 
 
+BY_THE_CLOCK = (
+    "With --control-rate nothing of the checkpoint is lost, but the run goes on with a new episode and is not the one "
+    "it would have been."
+)
 EXACT_WITHOUT_LAG = (
     "Collectors with --most-lag above 0: nothing of the checkpoint is lost, but from here on the run is not the one it "
     "would have been; --most-lag 0 resumes exactly."
@@ -124,7 +128,7 @@ class Run:
         if config.collectors:
             crew = Crew(plan.env, agent, (plan.policy, plan.critic), self.threads, faults)
             envs = cleanup.enter_context(closing(crew))
-        goals = open_goals(plan.env, config, spaces, cleanup) if config.hindsight else None
+        goals = open_goals(evaluated_in(plan.env, config), config, spaces, cleanup) if config.hindsight else None
         prior = self.demonstrations and self.demonstrations.replay
         return prepare(agent, envs, progress, goals, prior), evaluation_envs
 
@@ -150,7 +154,7 @@ class Run:
                     f"{self.config.steps:,}; give more"
                 )
             if self.config.collectors and self.config.most_lag:
-                notes.append(EXACT_WITHOUT_LAG)
+                notes.append(BY_THE_CLOCK if self.config.control_rate else EXACT_WITHOUT_LAG)
             return kept, notes
         if self.path and (self.path / "replay").exists() and not (self.path / "checkpoints").exists():
             raise UsageError(f"{self.shown_path} lost its checkpoints; put them back, or train anew elsewhere")
@@ -209,7 +213,8 @@ class Run:
         """Return what films evaluations, where the run has a folder and films are wanted."""
         if not (self.path and self.plan.video_every):
             return []
-        return [films(self.plan.video_every, training.agent, self.plan.env, self.path, track, self.report.warn)]
+        env = evaluated_in(self.plan.env, self.config)
+        return [films(self.plan.video_every, training.agent, env, self.path, track, self.report.warn)]
 
     def _warn_of(self, notes: list[str]) -> None:
         if self.threads > (most := available_threads()):
@@ -258,7 +263,10 @@ class Run:
         environments = count(config.envs, "environment")
         if config.collectors:
             lag = f"at most {count(config.most_lag, 'gradient step')} behind" if config.most_lag else "in turns"
-            environments = f"{count(config.collectors, 'collector')} of one environment each, {lag}, one to evaluate"
+            rate = f", {config.control_rate:g} steps per second of the clock" if config.control_rate else ""
+            environments = (
+                f"{count(config.collectors, 'collector')} of one environment each{rate}, {lag}, one to evaluate"
+            )
         if config.workers:
             environments += f" in {count(config.workers, 'worker')} of one thread each, one more to evaluate"
         prior = ""
