@@ -5,9 +5,9 @@ nothing, its default and what it is. Importing this module is cheap: no torch, n
 """
 
 import dataclasses
+import os
 import typing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from rucksac.errors import UsageError
@@ -350,7 +350,7 @@ class Config:
         falls = self.lr_schedule != "constant"
         kept: dict[str, Any] = {"warmup": self.random_steps, "lr_steps": self.rate_steps if falls else None}
         if self.demonstrations is not None and not self.demonstrations.startswith(MINARI):
-            kept["demonstrations"] = str(Path(self.demonstrations).expanduser().absolute())
+            kept["demonstrations"] = os.path.abspath(os.path.expanduser(self.demonstrations))
         return with_settings(self, kept)
 
     @property

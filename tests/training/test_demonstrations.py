@@ -89,14 +89,13 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("source", ["run", "minari"])
 @pytest.mark.parametrize("case", CASES)
-def test_a_resumed_run_equals_the_uninterrupted_one(old, tmp_path, monkeypatch, trained, case, source):
+def test_a_resumed_run_equals_the_uninterrupted_one(old, tmp_path, monkeypatch, trained, case):
     env, settings = CASES[case]
     name = env.split(":")[-1]
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
     settings = {**settings, "demonstrations": str(old / name)}
-    if source == "minari":
+    if case in ("priorities", "normalised"):
         rucksac.export_replay(old / name, "minari:me/data-v0")
         settings["demonstrations"] = "minari:me/data-v0"
     train_run(plan(env, **settings), tmp_path / "whole", None)
@@ -146,14 +145,17 @@ def test_a_checkpoint_has_a_digest_of_the_demonstrations_and_no_copy(old, tmp_pa
     shutil.copytree(old / "Pendulum-v1", prior)
     train_run(plan(demonstrations=str(prior), steps=60), run, None)
     recorded = manifest_of(checkpoints_in(run, CHECKPOINT)[-1])["demonstrations"]
-    assert recorded["transitions"] == 100
+    assert (recorded["source"], recorded["transitions"]) == (str(prior), 100)
     assert len(recorded["sha256"]) == 64
     saved = sum(file.stat().st_size for file in (run / "replay").iterdir())
     train_run(plan(steps=60), tmp_path / "without", None)
     assert saved == sum(file.stat().st_size for file in (tmp_path / "without/replay").iterdir())
     assert info(run)["obstacle"] is None
     rucksac.resume(prior, steps=110)
-    for says in ("are not those that this run has learned from .*; put those back, or train anew", "is not the folder"):
+    for says in (
+        "prior are not those that this run has learned from; put those back, or train anew",
+        "is not the folder",
+    ):
         with pytest.raises(UsageError, match=says):
             rucksac.resume(run, steps=80)
         assert info(run)["obstacle"]
@@ -275,6 +277,11 @@ def opened(seed=1, **settings):
 
 
 def test_demonstrations_open_a_lock_that_chance_does_not(tmp_path, monkeypatch):
+    """With each of seeds 1 to LAST the lock opened with demonstrations, and with neither of two without them.
+
+    So at most one seed in EVERY should fail, with 95 % confidence; this one is fixed. An attempt at random opens it once in
+    5,000 times.
+    """
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     lock_picked("lock-v0")
     assert opened() == 0.0

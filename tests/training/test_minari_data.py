@@ -105,7 +105,7 @@ def test_the_command_says_what_is_there_and_what_is_not(runs, capsys):
     first, lost, unfinished = capsys.readouterr().out.splitlines()
     assert first.startswith("minari:me/reach-v0: 6 episodes, 71 steps; in ")
     assert lost == ("62 older rows of the replay memory had been overwritten, so an episode may lack its beginning.")
-    assert unfinished == "1 episode had not ended and is kept as truncated."
+    assert unfinished == "1 episode had not ended: the last step counts as a truncation."
     assert main(["replay", "export", str(runs / "numbers"), "--to", "minari:p-v0", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["steps"] == 130
 

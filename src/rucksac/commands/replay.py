@@ -53,5 +53,5 @@ def _told(done: "Exported") -> str:
             "its beginning."
         )
     if done.open:
-        lines.append(f"{count(done.open, 'episode')} had not ended and is kept as truncated.")
+        lines.append(f"{count(done.open, 'episode')} had not ended: the last step counts as a truncation.")
     return "\n".join(lines)

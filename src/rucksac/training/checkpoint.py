@@ -147,8 +147,8 @@ class Checkpoints:
     def read(self, training: Training, folder: Path) -> dict[str, files.Beginning]:
         """Bring `training` to one checkpoint, its environments aside; raise one of `UNREADABLE` when damaged."""
         content = content_of(self.run, folder)
-        require_unchanged(self.demonstrations, content.get("demonstrations"))
         restore_agent(training.agent, folder)
+        require_unchanged(self.demonstrations, content.get("demonstrations"))
         live = segments_of(content)
         replay_files.read(self.run / "replay", live, training.replay)
         snapshot.restore(training, content["state"])

@@ -17,13 +17,14 @@ from rucksac.training.memory import memory_of, require_fit
 
 
 class Demonstrations(NamedTuple):
-    """Prior data, in a replay memory to which nothing is added, and the SHA-256 of its rows."""
+    """Prior data, in a replay memory to which nothing is added; where it comes from, and the SHA-256 of its rows."""
 
     replay: Replay
+    source: str
     sha256: str
 
     def to_json(self) -> dict[str, str | int]:
-        return {"transitions": len(self.replay), "sha256": self.sha256}
+        return {"source": self.source, "transitions": len(self.replay), "sha256": self.sha256}
 
 
 def demonstrations_of(config: Config, spaces: Spaces) -> Demonstrations | None:
@@ -47,16 +48,15 @@ def demonstrations_of(config: Config, spaces: Spaces) -> Demonstrations | None:
             replay.close_episode(env_index)
     if not len(replay):
         raise UsageError(f"the demonstrations in {source} hold no steps; name other data")
-    return Demonstrations(replay, _sha256(replay))
+    return Demonstrations(replay, source, _sha256(replay))
 
 
 def require_unchanged(found: Demonstrations | None, recorded: object) -> None:
     """Raise `UsageError` unless these are the demonstrations that a checkpoint recorded, None for none."""
-    now = found and found.to_json()
-    if now != recorded:
+    if (found and found.to_json()) != recorded:
+        where = f" in {found.source}" if found else ""
         raise UsageError(
-            f"the demonstrations are not those that this run has learned from ({now}, but the checkpoint has "
-            f"{recorded}); put those back, or train anew"
+            f"the demonstrations{where} are not those that this run has learned from; put those back, or train anew"
         )
 
 

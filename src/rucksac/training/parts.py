@@ -71,7 +71,7 @@ def prepare(
     replay = Replay(config.buffer_size, len(envs), columns_of(agent.spaces))
     sampler: Sampler | Mixture
     sampler, prior = _sampler(config, replay, generator(config.seed, Stream.SAMPLING), goals), None
-    if demonstrations:
+    if demonstrations is not None:
         prior = _sampler(config, demonstrations, generator(config.seed, Stream.DEMONSTRATIONS), goals)
         sampler = Mixture(sampler, prior, config.demonstration_rows)
         progress.owed = float(config.offline_steps)
