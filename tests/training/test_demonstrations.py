@@ -279,8 +279,8 @@ def opened(seed=1, **settings):
 def test_demonstrations_open_a_lock_that_chance_does_not(tmp_path, monkeypatch):
     """With each of seeds 1 to 15 the lock opened with demonstrations, and with neither of seeds 1 and 2 without them.
 
-    So fewer than 18 in 100 seeds would fail, with 95 % confidence; this one is fixed. An attempt at random opens it once
-    in 4,400 times.
+    So fewer than 18 in 100 seeds would fail, with 95 % confidence; this one is fixed. An attempt at random opens it
+    once in 4,400 times.
     """
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     lock_picked("lock-v0")
