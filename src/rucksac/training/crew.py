@@ -185,7 +185,9 @@ class Crew:
                 member.alive, member.stepped, member.starts_at, member.heard = True, 0, math.inf, now
 
     def close(self) -> None:
-        """End all; a robot has as long for that as for any answer."""
+        """End all, once; a robot has as long for that as for any answer."""
+        if self._file.closed:
+            return
         for member in self.members:
             member.granted.clear()
             member.worker.hang_up()
