@@ -1,7 +1,7 @@
 """What a person holds: an agent that acts. What learns is `learner.Learner`."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,20 @@ class Agent:
     STATE = ("grad_steps", "acting_noise")  # beside the tensors in `state` and the normaliser's
 
     def __init__(
-        self, config: Config, spaces: Spaces, algorithm: SAC, normaliser: Normaliser | None, default_networks: bool
+        self,
+        config: Config,
+        spaces: Spaces,
+        algorithm: SAC,
+        normaliser: Normaliser | None,
+        default_networks: bool,
+        begin: Callable[[int], State],
     ) -> None:
         self.config, self.spaces, self.algorithm, self.normaliser = config, spaces, algorithm, normaliser
         self.default_networks, self.device = default_networks, next(algorithm.policy.parameters()).device
         self.grad_steps = 0
+        self.begin = begin  # the state after reset number n, the first state for 0
         with self.device:
-            self.state: State = algorithm.start(config.initial_alpha if config.alpha == "learned" else config.alpha)
+            self.state = begin(0)
         self.acting_noise = generator(config.seed, Stream.ACTING)
         self._weights = self.state.policy.weights
         self.act_function: Compiled | None = None  # for as many observations as there are environments

@@ -1,5 +1,6 @@
 """From settings to an agent: networks made and initialised, or a person's own ones checked; then native code."""
 
+import dataclasses
 import functools
 import re
 
@@ -9,16 +10,27 @@ from torch import nn
 
 from rucksac.agent import Agent
 from rucksac.algorithm import equations
-from rucksac.algorithm.architecture import architectures, judges_jointly
+from rucksac.algorithm.architecture import Architecture, architectures, judges_jointly
 from rucksac.algorithm.blocks import NETWORKS
 from rucksac.algorithm.categorical import Categorical
 from rucksac.algorithm.critics import EXPECTED_RETURN, Critic, ReturnModel
 from rucksac.algorithm.deterministic import Deterministic
 from rucksac.algorithm.distributional import Categories, Quantiles
 from rucksac.algorithm.networks import PairMLP, call, weights_of
-from rucksac.algorithm.optimisers import Optimiser, Rate, adam, annealed, chain, clip, constant, decay, unit_columns
+from rucksac.algorithm.optimisers import (
+    Optimiser,
+    Rate,
+    adam,
+    annealed,
+    chain,
+    clip,
+    constant,
+    decay,
+    since_reset,
+    unit_columns,
+)
 from rucksac.algorithm.policies import Distribution, SquashedGaussian
-from rucksac.algorithm.update import SAC, Batch
+from rucksac.algorithm.update import SAC, Batch, State
 from rucksac.compilation import Compiled, CompilerMissing, TensorFunction, compile_ahead
 from rucksac.config import Config
 from rucksac.device import PROCESSOR, recorded
@@ -50,19 +62,20 @@ def build(
         raise UsageError(
             "--precision is for rucksac's own networks; leave it at fp32 and choose the precision inside your modules"
         )
+    if config.reset_every and not default_networks:
+        raise UsageError(
+            "--reset-every is for rucksac's own networks, whose first weights can be drawn again; leave it out with "
+            "modules of your own"
+        )
     if config.weight_norm and not default_networks:
         raise UsageError("--weight-norm is for rucksac's own networks; leave it out with modules of your own")
     discrete = isinstance(spaces.actions, Choices)
     acting, evaluation, improvement = _distributions(config, spaces)
-    weights = torch.Generator().manual_seed(integer(config.seed, Stream.INITIALISATION))
     obs_size, action_size = spaces.obs_size, spaces.action_size
     described = architectures(config, obs_size, action_size, discrete)
-    kind, own_critic = NETWORKS[config.blocks], critic is None
-    if policy is None:
-        policy = kind(described["policy"], weights)
-    if critic is None:
-        critic = kind(described["critic"], weights) if discrete else PairMLP(described["critic"], weights, kind)
-    state_value = kind(described["state_value"], weights) if "state_value" in described else None
+    given = {"policy": policy, "critic": critic}
+    networks = _networks(config, described, discrete, given)
+    policy, critic, state_value = networks["policy"], networks["critic"], networks.get("state_value")
     obs, action = torch.zeros(3, obs_size), torch.zeros(3, action_size)
     _check("policy", policy, (obs,), (3, improvement.outputs(action_size)))
     if discrete and config.returns != "expected":
@@ -90,7 +103,7 @@ def build(
             joint=judges_jointly(config),
             count=config.critics,
             subset=config.target_critics,
-            stacked=own_critic,
+            stacked=given["critic"] is None,
         ),
         optimisers={name: _optimiser(config, name) for name in [*described, "temperature"]},
         target_entropy=_target_entropy(config, *improvement.entropies(action_size)),
@@ -111,7 +124,38 @@ def build(
     if config.normalise_observations or config.normalise_rewards or config.reward_scale != 1.0:
         what = config.normalise_observations, config.normalise_rewards, config.reward_scale
         normaliser = Normaliser(obs_size, config.env_count, config.gamma, *what)
-    return Agent(config, spaces, algorithm, normaliser, default_networks)
+
+    def begin(resets: int) -> State:
+        parts = _networks(config, described, discrete, {}, resets) if resets else networks
+        fresh = dataclasses.replace(
+            algorithm,
+            policy=parts["policy"],
+            critic=dataclasses.replace(algorithm.critic, network=parts["critic"]),
+            state_value=parts.get("state_value"),
+        )
+        return fresh.start(config.initial_alpha if config.alpha == "learned" else config.alpha)
+
+    return Agent(config, spaces, algorithm, normaliser, default_networks, begin)
+
+
+def _networks(
+    config: Config,
+    described: dict[str, Architecture],
+    discrete: bool,
+    given: dict[str, nn.Module | None],
+    resets: int = 0,
+) -> dict[str, nn.Module]:
+    """Return the networks described, or those given in their place; first weights differ from reset to reset."""
+    which = [resets] if resets else []
+    weights = torch.Generator().manual_seed(integer(config.seed, Stream.INITIALISATION, *which))
+    networks = {}
+    for name, architecture in described.items():
+        kind, network = NETWORKS[config.blocks], given.get(name)
+        if network is None:
+            pairs = name == "critic" and not discrete
+            network = PairMLP(architecture, weights, kind) if pairs else kind(architecture, weights)
+        networks[name] = network
+    return networks
 
 
 def _return_model(config: Config) -> ReturnModel:
@@ -131,7 +175,7 @@ def _targets(config: Config) -> tuple[str, ...]:
 def _optimiser(config: Config, name: str) -> Optimiser:
     """Return what updates the parameters of this name; clipping and decay are for networks alone."""
     rate = _rate(config, name)
-    optimiser = adam(rate, config.adam_beta)
+    optimiser = adam(rate, config.adam_beta, age=since_reset(config.reset_every, _delay(config, name)))
     if name == "temperature":
         return optimiser
     if config.clip_gradients:
@@ -151,10 +195,15 @@ def _rate(config: Config, name: str) -> Rate:
     lr = {"policy": config.policy_lr, "temperature": config.temperature_lr}.get(name) or config.lr
     if config.lr_schedule == "constant":
         return constant(lr)
-    grad_steps = config.policy_delay if name in ("policy", "temperature") else 1  # for each update
-    each, first = grad_steps / config.utd / config.rate_steps, config.first_update / config.rate_steps
-    offline = config.offline_steps // grad_steps  # updates before the first environment step
+    delay = _delay(config, name)
+    each, first = delay / config.utd / config.rate_steps, config.first_update / config.rate_steps
+    offline = config.offline_steps // delay  # updates before the first environment step
     return annealed(lr, config.lr_schedule, config.lr_end, lambda count: first + each * max(0, count - 1 - offline))
+
+
+def _delay(config: Config, name: str) -> int:
+    """Return the gradient steps for each update of the parameters of this name."""
+    return config.policy_delay if name in ("policy", "temperature") else 1
 
 
 def compile_steps(learner: Learner, only_cached: bool = False) -> str | None:

@@ -197,6 +197,8 @@ class Config:
     """Gradient steps between updates of the targets."""
     policy_delay: Annotated[int, LEARNING, whole(1)] = 1
     """Gradient steps of the critics for each of the policy and of the temperature."""
+    reset_every: Annotated[int | None, LEARNING, either(None, whole(1))] = None
+    """Gradient steps between resets: networks, temperature and optimisers begin anew, what is stored stays."""
     policy_q: Annotated[Literal["smallest", "first", "mean"], LEARNING] = "smallest"
     """Which of the critics' answers the policy climbs: the smallest, the first critic's, or their mean."""
     target_critics: Annotated[int | None, LEARNING, either(None, whole(1, 100)), STATE_VALUE, ALL_QUANTILES] = None

@@ -48,7 +48,9 @@ class Learner:
 
     def update(self, batch: Batch) -> Update:
         """Take one gradient step on `batch`."""
-        agent, algorithm = self.agent, self.agent.algorithm
+        agent, algorithm, every = self.agent, self.agent.algorithm, self.agent.config.reset_every
+        if every and agent.grad_steps and agent.grad_steps % every == 0:
+            write_back(agent.state, agent.begin(agent.grad_steps // every))
         agent.grad_steps += 1
         if agent.normaliser:
             see, scale = agent.normaliser.observations, agent.normaliser.rewards

@@ -88,6 +88,7 @@ CHOICES = {
     "target_entropy": (None, "half"),
     "dropout": (0.0, 0.1),
     "blocks": ("none", "pre-norm"),
+    "reset_every": (None, 2),
     "critic_hidden": (None, (5, 3)),
     "weight_decay": (0.0, 0.01),
     "clip_gradients": (None, 0.5),

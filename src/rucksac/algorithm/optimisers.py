@@ -13,6 +13,8 @@ Moments = dict[str, Weights]
 """The state of an optimiser: tensors like the parameters, by what they are."""
 Rate = Callable[[int], float]
 """A learning rate, by the number of the update, from 1."""
+Age = Callable[[int], int]
+"""How many updates the moments have taken in with this one, by the number of the update, from 1."""
 
 
 class Optimiser(NamedTuple):
@@ -47,8 +49,20 @@ def annealed(lr: float, shape: str, end: float, progress: Callable[[int], float]
     return rate
 
 
-def adam(rate: Rate, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8) -> Optimiser:
-    """Return Adam (arXiv 1412.6980)."""
+def since_reset(every: int | None, delay: int = 1) -> Age:
+    """Return the age of moments that begin anew every so many gradient steps, of which each `delay`-th is an update."""
+    if every is None:
+        return lambda count: count
+    return lambda count: count - (count * delay - 1) // every * every // delay
+
+
+UNBROKEN = since_reset(None)
+
+
+def adam(
+    rate: Rate, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, age: Age = UNBROKEN
+) -> Optimiser:
+    """Return Adam (arXiv 1412.6980); its bias corrections go by `age`, which differs where moments begin anew."""
 
     def init(parameters: Weights) -> Moments:
         return {
@@ -64,7 +78,10 @@ def adam(rate: Rate, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float 
             mean[name], square[name] = moments
         return change, {"mean": mean, "square": square}
 
-    return Optimiser(init, update, lambda count: equations.adam_scalars(count, rate(count), beta_1, beta_2, epsilon))
+    def scalars(count: int) -> dict[str, float]:
+        return equations.adam_scalars(age(count), rate(count), beta_1, beta_2, epsilon)
+
+    return Optimiser(init, update, scalars)
 
 
 def clip(largest_norm: float) -> Optimiser:
