@@ -77,6 +77,7 @@ CASES = {  # what is seen, the actions, settings, own networks
     "bf16": (THREE, UNEQUAL, {"precision": "bf16"}),
     "layer norm": (THREE, UNEQUAL, {"policy_norm": "layer"}),
     "batch norm": (FAR, UNEQUAL, {"policy_norm": "batch", "activation": "tanh"}),
+    "batch norm before": (FAR, UNEQUAL, {"policy_norm": "batch-before", "weight_norm": True}),
     "blocks": (FAR, UNEQUAL, {"recipe": "simba", "hidden": (16, 16), "critic_hidden": (16,)}),
     "own": (THREE, UNEQUAL, {"policy": OwnPolicy, "critic": OwnCritic}),
 }

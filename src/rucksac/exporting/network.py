@@ -35,17 +35,20 @@ class Network(NamedTuple):
 def network_of(policy: MLP, outputs: int) -> Network:
     """Return a policy's network, of its last layer the first `outputs` columns.
 
-    Batch norms after an activation become part of the layer that follows; that of the input stays apart, since
-    its mean may be large beside its spread.
+    Batch norms before an activation become part of their layer, those after it of the layer that follows; that of the
+    input stays apart, since its mean may be large beside its spread.
     """
     layers = []
     for number, dense in enumerate(policy.layers):
-        weight, bias = _numbers(dense.weight), _numbers(dense.bias)
+        weight = _numbers(dense.weight)
+        bias = np.zeros(weight.shape[1]) if dense.bias is None else _numbers(dense.bias)
         if number and (affine := _affine(policy.after[number - 1])):
             bias = bias + (affine.offset - affine.centre * affine.gain) @ weight
             weight = affine.gain[:, None] * weight
         norm = None
         if number < len(policy.layers) - 1:
+            if affine := _affine(policy.before[number]):
+                weight, bias = weight * affine.gain, (bias - affine.centre) * affine.gain + affine.offset
             if found := _found(LayerNorm, policy.before[number]):
                 norm = _float32(_numbers(found.weight)), _float32(_numbers(found.bias))
         else:
