@@ -67,9 +67,8 @@ def test_other_types_and_vectors_are_left_alone():
     assert changed.code.count("aten.mm") == graph.code.count("aten.mm") - 1
 
 
-@pytest.mark.parametrize(
-    "stage", ["the library lacks it", pytest.param("the compiler refuses it", marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("stage", ["the compiler refuses it", "the library lacks it"])
 def test_where_the_kernel_cannot_be_used_the_library_multiplies(cache, tensors, monkeypatch, tmp_path, stage):
     monkeypatch.setattr(products, "worthwhile", lambda: True)
     kernel = tmp_path / "product.cpp"

@@ -116,6 +116,7 @@ sys.exit(child.exitcode != 0)
 """
 
 
+@pytest.mark.long
 def test_a_process_that_was_forked_computes_without_the_other_threads(tmp_path):
     """The fork is one of a program of its own: threads that a test runner has would be another subject."""
     done = subprocess.run(

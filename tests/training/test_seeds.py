@@ -55,6 +55,7 @@ def test_seeds_side_by_side_are_the_runs_they_would_be_alone_also_when_stopped_i
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
+@pytest.mark.long
 def test_one_failing_seed_leaves_the_others_alone(tmp_path):
     group = tmp_path / "group"
     subprocess.run([*COMMAND, "train", *FLAGS, "--seeds", "1,2", "--run", group, "--quiet"], check=True)

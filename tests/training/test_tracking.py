@@ -105,6 +105,7 @@ def test_a_killed_process_leaves_no_point_twice(tmp_path):
     assert found[-1] == newest + 600 > given >= 400
 
 
+@pytest.mark.long
 def test_several_seeds_are_tracked_each_in_its_folder(tmp_path, capsys):
     words = (
         "--seeds 1-2 --steps 60 --warmup 20 --batch-size 16 --hidden 16 --compile never --threads 1 --eval-episodes 1"
