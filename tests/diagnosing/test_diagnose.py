@@ -200,6 +200,9 @@ def test_what_cannot_be_looked_at_is_said(tmp_path, capsys):
     told = json.loads(capsys.readouterr().out)
     assert list(told["not_looked_at"]) == ["agent"]
     assert told["grad_steps"] == 1  # as the logs have it
+    (tmp_path / "run/metrics.csv").write_bytes(b"env_steps\n\xff\n")
+    assert main(["diagnose", str(tmp_path / "run")]) == 2
+    assert "metrics.csv is damaged" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("given", ["nowhere", "."])

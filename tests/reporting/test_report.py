@@ -207,9 +207,12 @@ def test_what_is_no_run_is_refused(given, tmp_path, monkeypatch, capsys):
 
 
 def test_a_report_that_cannot_be_written_is_said(runs, capsys):
-    (runs / "taken").mkdir()
-    assert main(["report", str(runs / "seeds"), "-o", str(runs / "taken")]) == 2
-    assert "cannot be written" in capsys.readouterr().err
+    (runs / "taken.html").mkdir()
+    for name, says in (("taken.html", "cannot be written"), ("seeds/seed1/config.json", "a report is an HTML file")):
+        before = (runs / "seeds/seed1/config.json").read_bytes()
+        assert main(["report", str(runs / "seeds"), "-o", str(runs / name)]) == 2
+        assert says in capsys.readouterr().err
+        assert (runs / "seeds/seed1/config.json").read_bytes() == before
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,14 @@ import time
 import pytest
 
 from rucksac.config import Config
+from rucksac.diagnosing.evidence import gather
 from rucksac.errors import UsageError
 from rucksac.training import pace
 from rucksac.training.console import Console
 from rucksac.training.info import info
 from rucksac.training.plan import Plan, plan_of
 from rucksac.training.train import resume_run, train_run
-from tests.runs import COMMAND, config, rows
+from tests.runs import COMMAND, config, rows, run_command
 
 SETTINGS = {
     "collectors": 1,
@@ -158,6 +159,9 @@ def test_evaluations_may_have_an_environment_of_another_kind(tmp_path, settings)
     train_run(Plan("tests.worlds:Forever", given, "sac"), tmp_path / "run", None)
     assert {(row["return"], row["length"]) for row in rows(tmp_path / "run", "evaluations")} == {("1.0", "1")}
     assert {row["length"] for row in rows(tmp_path / "run", "episodes")} == {"5"}
+    told = json.loads(run_command("evaluate", tmp_path / "run", "--episodes", 2, "--json").stdout)
+    assert told["lengths"] == [1, 1]  # later commands keep to it: the other may be a robot
+    assert {each.total_return for each in gather(tmp_path / "run").played} == {1.0}
 
 
 def test_an_environment_to_evaluate_in_must_look_like_the_other(tmp_path):

@@ -61,6 +61,12 @@ def test_a_grid_is_every_combination_under_names_that_do_not_depend_on_the_order
         (["--set", "lr", "1e-3", "7"], "--lr is 7.0, but must be a number from 1e-12 to 1"),
         (["--set", "lr", "1e-3", "0.001"], "--set lr has one value twice: 1e-3 0.001; give each once"),
         (["--set", "lr", "1", "--set", "lr", "2"], "--set lr must be given once, with all its values"),
+        (["--set", "demonstrations", "minari:a-v0", "minari:b-v0"], "there is no Minari data set 'a-v0'"),
+        (
+            ["--set", "lr", "1e-3", "1e-4", "--eval-env", "CartPole-v1"],
+            "the agent was made for an environment with obs",
+        ),
+        (["--set"], "--set needs a setting and its values, such as --set lr 1e-4 3e-4"),
         (["--set", "lr"], "--set lr must be given once, with all its values"),
         (["--set", "hidden", "8", "8,8"], "--hidden is '8,8', but must be one or more whole numbers"),
         (["--set", "seed", "1", "2"], "--set varies seed, but --seeds says with which seeds"),

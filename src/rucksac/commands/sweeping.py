@@ -110,6 +110,8 @@ class Sweep(Command):
         """Return what --set says; raise `UsageError` for what cannot be read. `base` has no flag yet."""
         grid: Grid = {}
         for words in self.sets:
+            if not words:
+                raise UsageError("--set needs a setting and its values, such as --set lr 1e-4 3e-4")
             name, *values = [words[0].replace("-", "_"), *words[1:]]
             if "=" in name:
                 raise UsageError(f"--set {words[0]} must have a blank in place of =: --set NAME VALUE VALUE")

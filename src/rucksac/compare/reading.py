@@ -18,6 +18,7 @@ from rucksac.text import count, shortened
 from rucksac.training.folder import RunFolder
 from rucksac.training.overview import SEED_FOLDER, WITHOUT_INFLUENCE, evaluations, glance, members
 
+LARGEST = 1e100  # whose square is a number still
 OF_THE_TASK = ("env_args", "eval_env", "frame_skip", "time_limit")  # settings that change what a return means
 OUR_EVALUATIONS = ["env_steps", "episode", "seed", "return", "length"]
 
@@ -104,7 +105,7 @@ def _read_folder(folder: Path, runs: list[Run], left_out: list[str]) -> None:
     if not curve.steps:
         left_out.append(f"{folder} has no evaluation yet ({seen.state}, {seen.env_steps:,} of {seen.steps:,} steps)")
         return
-    if not all(map(math.isfinite, curve.returns)):
+    if not all(abs(each) < LARGEST for each in curve.returns):
         left_out.append(f"{folder} has returns that are not finite")
         return
     settings = saved["settings"]
@@ -150,8 +151,10 @@ def _read_file(file: Path) -> list[Run]:
             raise UsageError(
                 f"{file}, line {line}: seed must be a whole number, steps and return numbers; correct the row"
             ) from None
-        if not (math.isfinite(step) and math.isfinite(value)):
-            raise UsageError(f"{file}, line {line}: {step:g} steps and return {value:g} must be finite numbers")
+        if not (abs(step) < LARGEST and abs(value) < LARGEST):
+            raise UsageError(
+                f"{file}, line {line}: {step:g} steps and return {value:g} must be numbers below {LARGEST:g}"
+            )
         for name, word in row.items():
             if name != "task" and not _is_number(word) and words.setdefault((*key, step, name), word) != word:
                 both = f"{shortened(words[(*key, step, name)])} and {shortened(word)}"

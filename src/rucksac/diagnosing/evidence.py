@@ -101,7 +101,7 @@ def gather(run: str | Path, env: EnvSource | None = None) -> Evidence:
         load_replay(path, replay)
         found.memory = _memory(replay, config.random_steps)
     with _or_missing(found, "episodes with the agent"):
-        source = env or saved["environment"]
+        source = env or config.eval_env or saved["environment"]
         if source is None:
             raise UsageError("the environment was made by a function; name it with --env module:function")
         with closed_at_last(make_one(source, found.agent.config)) as one:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from rucksac.environments.making import closed_at_last, make_one
+from rucksac.environments.opening import evaluated_in
 from rucksac.errors import UsageError
 from rucksac.training.estimates import at_starts, play
 from rucksac.training.loading import load_agent
@@ -15,7 +16,7 @@ def estimates(run: Path, environment: str | None, episodes: int) -> dict[str, An
         agent = load_agent(run)
         if environment is None:
             raise UsageError("the environment was made by a function")
-        with closed_at_last(make_one(environment, agent.config)) as env:
+        with closed_at_last(make_one(evaluated_in(environment, agent.config), agent.config)) as env:
             found = at_starts(play(agent, env, episodes))
     except UsageError as error:
         return {"problem": str(error), "estimated": [], "obtained": []}

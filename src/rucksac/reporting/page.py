@@ -19,6 +19,8 @@ def write_report(runs: tuple[Path, ...], output: Path, play: int = 0) -> dict[st
 
     With `play` so many episodes are played with each agent, see `view`.
     """
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"a report is an HTML file, but is to be written to {output}; name one such as report.html")
     shown = view(*runs, play=play)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

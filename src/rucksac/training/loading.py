@@ -65,10 +65,14 @@ def is_agent(path: Path) -> bool:
 
 
 def environment_of(path: Path) -> str:
-    """Return the id of the environment that a run was trained in; raise `UsageError` when it has none."""
+    """Return the id of the environment that a run is evaluated in; raise `UsageError` when it has none.
+
+    It is --eval-env where there is one: that a robot trained does not mean that it may be moved by an evaluation.
+    """
     if is_agent(path):
         raise UsageError(f"{path} is an agent, saved without its environment; name one, such as --env Hopper-v5")
-    env = RunFolder.open(path).read_config()["environment"]
+    saved = RunFolder.open(path).read_config()
+    env = saved["settings"].get("eval_env") or saved["environment"]
     if not isinstance(env, str):
         raise UsageError(
             f"{path} was trained with an environment made by a function; name one with --env, or use rucksac.evaluate"

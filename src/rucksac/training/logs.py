@@ -43,11 +43,11 @@ def whole_columns(file: Path) -> Columns:
 
     if not file.is_file():
         return {}
-    text = file.read_text()
-    head, _, rows = text[: text.rfind("\n") + 1].partition("\n")
-    if not rows:
-        return {}
     try:
+        text = file.read_text()
+        head, _, rows = text[: text.rfind("\n") + 1].partition("\n")
+        if not rows:
+            return {}
         table = np.loadtxt(rows.splitlines(), delimiter=",", comments=None, ndmin=2)
         return dict(zip(head.split(","), table.T, strict=True))
     except ValueError as error:

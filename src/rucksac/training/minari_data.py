@@ -44,7 +44,7 @@ def export_replay(run: str | Path, to: str) -> Exported:
     Returns its name and folder, how many episodes and steps it has, and what is missing. Raises `UsageError` when the
     run has no replay memory, the data set exists, or the package is not installed.
     """
-    if not to.startswith(MINARI) or to == MINARI:
+    if not isinstance(to, str) or not to.startswith(MINARI) or to == MINARI:
         raise UsageError(f"replay memories are exported to {MINARI}NAME, such as {MINARI}me/hopper-v0, not to {to!r}")
     return write_minari(memory_of(path_of(run)), to.removeprefix(MINARI))
 

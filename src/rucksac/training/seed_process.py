@@ -77,7 +77,9 @@ class SeedProcess:
         self.state = f"failed: {said}" if said else "stopped" if code else "done"
 
     def env_steps(self) -> int:
-        """Return the steps of the last row of metrics, 0 before there is one."""
+        """Return the steps of a run that is done, else those of the last row of metrics, 0 before there is one."""
+        if self.state == "done":
+            return self.steps
         row = self.last_metrics()
         return int(row["env_steps"]) if row else 0
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from rucksac.config import Config, with_settings
 from rucksac.environments.making import closed_at_last, make
-from rucksac.environments.reading import spaces_of
+from rucksac.environments.reading import check_same, spaces_of
 from rucksac.errors import UsageError
+from rucksac.training.demonstrations import demonstrations_of
 from rucksac.training.folder import RunFolder
 from rucksac.training.needs import require_memory_at_once, runs_at_once
 from rucksac.training.overview import members
@@ -39,13 +40,17 @@ def prepare_group(
     origin: Origin | None = None,
     at_once: int | None = None,
 ) -> None:
-    """Make a folder for each seed; raise `UsageError` when the environment or the memory does not allow the run.
+    """Make a folder for each seed; raise `UsageError` when environments, memory or demonstrations do not allow the run.
 
     So many runs go `at_once`, as many as there are processors for if not given.
     """
     config = config.settled()
     with closed_at_last(make(env, config)) as probe:
         spaces = spaces_of(probe, config.action_low, config.action_high)
+    if config.eval_env:
+        with closed_at_last(make(config.eval_env, config)) as probe:
+            check_same(spaces_of(probe, config.action_low, config.action_high), spaces)
+    demonstrations_of(config, spaces)
     threads = config.threads or 1
     require_memory_at_once(config, spaces, at_once or runs_at_once(threads))
     if folder.exists() and any(folder.iterdir()):
