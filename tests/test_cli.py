@@ -349,6 +349,14 @@ def test_ctrl_c_during_an_evaluation_leaves_a_usable_run(tmp_path):
     assert run_command("evaluate", run, "--episodes", 1, "--env", "Pendulum-v1").returncode == 0
 
 
+def test_a_row_that_is_being_written_is_not_plotted(runs, tmp_path):
+    shutil.copytree(runs / "p1", tmp_path / "run")
+    log = tmp_path / "run/evaluations.csv"
+    log.write_text(log.read_text().rstrip("\n")[:-3])
+    done = run_command("plot", tmp_path / "run")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_runs_of_different_length_are_plotted_together(runs, tmp_path):
     for seed, steps in ((3, 300), (4, 60)):
         words = [word if word != "300" else str(steps) for word in SMALL_FLAGS]

@@ -173,6 +173,9 @@ def test_a_broken_run_is_told_and_does_not_hide_the_others(runs):
     assert "config.json" in shown["runs"][0]["problem"]
     assert "metrics.csv is damaged" in shown["runs"][1]["problem"]
     assert data_of(page(shown)) == shown
+    (runs / "seeds/seed1/config.json").unlink()
+    given = [runs / f"seeds/seed{seed}" for seed in (1, 3)]
+    assert [run["state"] for run in view(*given)["runs"]] == ["broken", "finished"]
 
 
 def test_a_row_that_is_being_written_and_values_that_are_not_finite_do_no_harm(runs):

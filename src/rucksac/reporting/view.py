@@ -19,7 +19,7 @@ from rucksac.settings_text import to_flags
 from rucksac.stats import interquartile_mean, mean_interval
 from rucksac.training.folder import RunFolder, path_of
 from rucksac.training.logs import Columns, whole_columns
-from rucksac.training.overview import WITHOUT_INFLUENCE, Curve, evaluations, glance, members
+from rucksac.training.overview import TRACES, WITHOUT_INFLUENCE, Curve, evaluations, glance, members
 from rucksac.training.record import evaluation_at
 
 MOST_POINTS = 400  # of a curve
@@ -42,7 +42,7 @@ def view(*runs: str | Path, play: int = 0) -> dict[str, Any]:
     for path in paths:
         name = os.path.relpath(path.absolute(), above)
         seeds = members(path)
-        if not seeds and not (path / "config.json").is_file():
+        if not seeds and not any((path / trace).exists() for trace in TRACES):
             raise UsageError(f"{path} is not the folder of a run; give one that `rucksac train` wrote")
         new = [each for each in seeds or [path] if each.resolve() not in seen]
         seen |= {each.resolve() for each in new}

@@ -1,6 +1,5 @@
 """Pictures of runs: the learning curve, and what happened inside the learner."""
 
-import csv
 import io
 import json
 import textwrap
@@ -18,6 +17,7 @@ from matplotlib.lines import Line2D
 from rucksac.errors import UsageError
 from rucksac.stats import mean_interval
 from rucksac.training.folder import RunFolder, path_of
+from rucksac.training.logs import Columns, whole_columns
 from rucksac.training.overview import WITHOUT_INFLUENCE, members
 from rucksac.training.record import EPISODE, metrics_columns
 
@@ -50,7 +50,6 @@ INSIDE = {
     "policy_loss": "policy loss",
     "temperature_loss": "temperature loss",
 }
-Columns = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def write_pictures(runs: Sequence[Path], output: Path, size: tuple[float, float]
             _draw_returns(groups, labels, size).savefig(output, **kept)
         with rc_context(STYLE):
             _draw_inside(groups, labels).savefig(inside, **kept)
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"{output} cannot be written ({error}); name a picture such as curve.png") from error
     return [output, inside]
 
@@ -139,15 +138,12 @@ def _read(path: Path) -> RunData:
 
 def _columns(file: Path) -> Columns:
     expected = metrics_columns(tuple(INSIDE)) if file.stem == "metrics" else EPISODE
-    try:
-        with file.open(newline="") as stream:
-            header, *rows = csv.reader(stream)
-        values = np.array([[float(cell) for cell in row] for row in rows]).reshape(len(rows), len(header))
-    except (OSError, ValueError, csv.Error) as error:
-        raise UsageError(f"{file} cannot be read ({error}); was it written by rucksac?") from error
-    if not set(expected) <= set(header):
-        raise UsageError(f"{file} has the columns {', '.join(header)}, but must have {', '.join(expected)}")
-    return {name: values[:, index] for index, name in enumerate(header)}
+    if not file.is_file() or not file.stat().st_size:
+        raise UsageError(f"{file} is missing or empty; put the whole file back")
+    columns = whole_columns(file) or {name: np.zeros(0) for name in expected}
+    if not set(expected) <= set(columns):
+        raise UsageError(f"{file} has the columns {', '.join(columns)}, but must have {', '.join(expected)}")
+    return columns
 
 
 def _labels(groups: list[list[RunData]]) -> list[str]:
