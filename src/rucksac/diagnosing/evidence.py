@@ -11,6 +11,7 @@ import numpy as np
 from rucksac.agent import Agent
 from rucksac.config import Config
 from rucksac.environments.making import EnvSource, closed_at_last, make_one
+from rucksac.environments.opening import evaluated_in
 from rucksac.errors import UsageError
 from rucksac.experience.replay import TERMINATED, TRANSITION, TRUNCATED, Replay
 from rucksac.training.checkpoint_layout import UNREADABLE, in_short
@@ -101,7 +102,7 @@ def gather(run: str | Path, env: EnvSource | None = None) -> Evidence:
         load_replay(path, replay)
         found.memory = _memory(replay, config.random_steps)
     with _or_missing(found, "episodes with the agent"):
-        source = env or config.eval_env or saved["environment"]
+        source = env or evaluated_in(saved["environment"], config)
         if source is None:
             raise UsageError("the environment was made by a function; name it with --env module:function")
         with closed_at_last(make_one(source, found.agent.config)) as one:

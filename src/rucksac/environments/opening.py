@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium
 from gymnasium.vector import VectorEnv, VectorWrapper
@@ -20,6 +20,9 @@ from rucksac.environments.workers import WorkerEnvGroup
 from rucksac.errors import UsageError
 
 OUTSIDE_STATISTICS = {"NormalizeObservation": "--normalise-observations", "NormalizeReward": "--normalise-rewards"}
+
+
+Source = TypeVar("Source", EnvSource, EnvSource | None)
 
 
 def open_envs(
@@ -65,8 +68,8 @@ def open_envs(
     return training, evaluation
 
 
-def evaluated_in(source: EnvSource, config: Config) -> EnvSource:
-    """Return what makes the environment to evaluate in, for a run that trains in `source`."""
+def evaluated_in(source: Source, config: Config) -> Source | str:
+    """Return what makes the environment to evaluate in, for a run that trains in `source`; None if unknown."""
     return config.eval_env or source
 
 

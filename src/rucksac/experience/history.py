@@ -43,7 +43,7 @@ def episodes_of(replay: Replay, env_index: int) -> Iterator[Episode]:
         if steps.size:  # else all but its last state is overwritten
             values = {each.name: replay.data[each.name][states if each.of_state else steps] for each in replay.columns}
             yield Episode(steps.size, values, bool(replay.kind[steps[-1]] & TERMINATED))
-        begin = int(end) + 1
+        begin = end + 1
 
 
 def overwritten(replay: Replay) -> int:

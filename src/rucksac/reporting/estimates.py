@@ -14,9 +14,10 @@ def estimates(run: Path, environment: str | None, episodes: int) -> dict[str, An
     """Play and return estimates and soft returns at the starts, or, under `problem`, why that cannot be."""
     try:
         agent = load_agent(run)
-        if environment is None:
+        source = evaluated_in(environment, agent.config)
+        if source is None:
             raise UsageError("the environment was made by a function")
-        with closed_at_last(make_one(evaluated_in(environment, agent.config), agent.config)) as env:
+        with closed_at_last(make_one(source, agent.config)) as env:
             found = at_starts(play(agent, env, episodes))
     except UsageError as error:
         return {"problem": str(error), "estimated": [], "obtained": []}

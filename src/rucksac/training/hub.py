@@ -5,6 +5,7 @@ from pathlib import Path
 from rucksac.agent import MANIFEST, TENSORS
 from rucksac.errors import UsageError
 from rucksac.text import printable
+from rucksac.training.checkpoint_layout import in_short
 
 HUB = "hf://"
 
@@ -22,5 +23,4 @@ def downloaded(address: str) -> Path:
     try:
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=[MANIFEST, TENSORS]))
     except (OSError, ValueError) as error:  # what the package raises for names, answers and connections
-        reason = str(error).strip().splitlines()[0]
-        raise UsageError(f"{printable(address)} cannot be had from the hub ({printable(reason)})") from error
+        raise UsageError(f"{printable(address)} cannot be had from the hub ({printable(in_short(error))})") from error

@@ -5,6 +5,8 @@ from pathlib import Path
 from torch import nn
 
 from rucksac.agent import MANIFEST, Agent
+from rucksac.config import Config
+from rucksac.environments.opening import evaluated_in
 from rucksac.errors import UsageError
 from rucksac.experience import segments
 from rucksac.experience.replay import Replay
@@ -72,7 +74,7 @@ def environment_of(path: Path) -> str:
     if is_agent(path):
         raise UsageError(f"{path} is an agent, saved without its environment; name one, such as --env Hopper-v5")
     saved = RunFolder.open(path).read_config()
-    env = saved["settings"].get("eval_env") or saved["environment"]
+    env = evaluated_in(saved["environment"], Config.from_json(saved["settings"]))
     if not isinstance(env, str):
         raise UsageError(
             f"{path} was trained with an environment made by a function; name one with --env, or use rucksac.evaluate"
