@@ -11,7 +11,7 @@ import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Protocol, cast
+from typing import Annotated, Any, ClassVar, Literal, Protocol, cast
 
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec, PrimitiveTypeInfo
@@ -224,11 +224,24 @@ def _first_sentence(complaint: str) -> str:
 
 def _unfit(command: type[Command], name: str, words: list[str]) -> str:
     """Say what was given for a flag that cannot be read, and what is allowed."""
-    allowed = ALLOWED.get(name) or ("a whole number" if dict(flags_of(command)).get(name) is int else None)
+    allowed = ALLOWED.get(name) or _in_words(dict(flags_of(command)).get(name))
     given = _words_after(name, words)
     if given and allowed:
         return f"{name} is {given!r}, but must be {allowed}"
     return f"{name} needs a value" + (f": {allowed}" if allowed else "")
+
+
+IN_WORDS = {int: "a whole number", float: "a number", tuple[float, float]: "two numbers"}
+
+
+def _in_words(kind: Any) -> str | None:
+    """Say what a flag of this type takes, None where any word will do."""
+    if kind in IN_WORDS:
+        return IN_WORDS[kind]
+    members = [each for each in typing.get_args(kind) if each is not type(None)]
+    if typing.get_origin(kind) is Literal:
+        return f"one of {', '.join(members)}"
+    return _in_words(members[0]) if members else None
 
 
 def _words_after(name: str, words: list[str]) -> str:

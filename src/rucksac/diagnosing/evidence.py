@@ -59,6 +59,11 @@ class Evidence:
     missing: dict[str, str] = field(default_factory=dict)
 
     @property
+    def running(self) -> bool:
+        """Return whether a process is training it."""
+        return RunFolder(self.run).occupant() is not None
+
+    @property
     def grad_steps(self) -> int:
         """Return how many gradient steps the run has taken, as far as agent or logs say."""
         logged = self.metrics.get("grad_steps", np.zeros(0))

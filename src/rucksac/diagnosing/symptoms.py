@@ -221,7 +221,7 @@ def _amount(seen: Evidence) -> Iterator[Finding]:
             f"{seen.grad_steps:,} gradient steps and {len(seen.episodes.get('length', ())):,} episodes are too few to "
             "learn anything, or to judge by",
             {"grad_steps": seen.grad_steps},
-            f"rucksac resume with --steps {more}",
+            "this run goes on; look again later" if seen.running else f"rucksac resume with --steps {more}",
         )
 
 

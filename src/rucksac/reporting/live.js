@@ -108,6 +108,11 @@ function takeCurves(answer) {
   if (news || answer.together) { rest(); draw(); }
 }
 
+load = async (video, url) => {  // as a whole, so that it can be wound back
+  const answer = await fetch(url).catch(() => null);
+  if (answer?.ok) video.src = URL.createObjectURL(await answer.blob());
+};
+
 function sections() {
   for (const each of document.querySelectorAll("main > section:not(:first-of-type)")) if (!["films", "estimated"].includes(each.id)) each.hidden = !seen().length;
   byId("hint").hidden = seen().length > 0;

@@ -8,15 +8,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 from rucksac.errors import UsageError
 from rucksac.reporting.control import Control
-from rucksac.reporting.view import differences, plain, spread, together, view_of
+from rucksac.reporting.view import FILM, FILMS, differences, newest_film, plain, spread, together, view_of
 from rucksac.training.folder import RunFolder
 from rucksac.training.logs import last_rows
 from rucksac.training.overview import SEED_FOLDER, Curve, broken, evaluations, glance, runs_in
 
-READ = ("config.json", "summary.json", "metrics.csv", "episodes.csv", "evaluations.csv", "warnings.txt")
+READ = ("config.json", "summary.json", "metrics.csv", "episodes.csv", "evaluations.csv", "warnings.txt", FILMS, FILM)
 CURVES = ("evaluations", "episodes", "metrics")
 MOST_LISTED = 30  # evaluations in the small curve of the list
 ROWS_FOR_SPEED = 20
@@ -80,7 +81,7 @@ class Live:
         with self._lock:
             self._look()
             if name not in self._listed or self._listed[name].row["problem"]:
-                raise UsageError(f"{name!r} is no run that can be stopped or resumed; choose one of the list")
+                raise UsageError(f"{name!r} is no run, or a broken one; choose one of the list")
             return self._listed[name].path
 
     def _look(self) -> None:
@@ -128,9 +129,17 @@ class Live:
             else:
                 told, curve = view_of(path, name)
             told["group"] = Path(name).parent.name or self._folder.name if SEED_FOLDER.fullmatch(path.name) else None
-            told["made"] = _digest([each for each in seen.files if each[0] in ("config.json", "warnings.txt")])
+            film = None if row["problem"] else newest_film(path)
+            told["video"] = film and {"file": film.name, "url": _address(film, name)}
+            made = [each for each in seen.files if each[0] in ("config.json", "warnings.txt")]
+            told["made"] = _digest([made, told["video"]])
             known = self._views[name] = seen, told, curve
         return known[1:]
+
+
+def _address(film: Path, run: str) -> str:
+    """Return where the page finds the newest film of a run: another address for another film."""
+    return f"film?{urlencode({'run': run, 'of': film.stat().st_mtime_ns})}"
 
 
 def _row(path: Path, name: str, seen: Seen) -> dict[str, Any]:

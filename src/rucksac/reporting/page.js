@@ -275,6 +275,20 @@ function scatter(run) {  // a dot per episode; on the line the critics were righ
   return element("div", { class: "chart" }, element("h3", {}, run.run), svg);
 }
 
+let load = (video, url) => { video.src = url; };
+function showFilms(runs) {
+  const section = byId("films"), urls = JSON.stringify(runs.map((run) => run.video.url));
+  if (section.dataset.urls === urls) return;  // a film that is put back into the page stops
+  section.dataset.urls = urls;
+  section.hidden = !runs.length;
+  for (const video of section.querySelectorAll("video")) URL.revokeObjectURL(video.src);
+  section.replaceChildren(byId("films-title"), ...runs.flatMap((run) => {
+    const video = element("video", { controls: "", loop: "", muted: "", playsinline: "", "aria-label": `The agent of ${run.run}` });
+    load(video, run.video.url);
+    return [element("p", {}, `${run.run}: ${run.video.file}`), video];
+  }));
+}
+
 function rest() {
   const runs = seen().filter((run) => !run.fresh);
   byId("centre").hidden = !shown.groups.length;
@@ -295,13 +309,7 @@ function rest() {
     return made;
   }));
   byId("scatters").replaceChildren(...played.filter((run) => run.estimates.estimated.length).map(scatter));
-  const films = runs.filter((run) => run.video);
-  byId("films").hidden = !films.length;
-  byId("films").replaceChildren(byId("films-title"), ...films.flatMap((run) => {
-    const video = element("video", { controls: "", loop: "", muted: "", playsinline: "", "aria-label": `The agent of ${run.run}` });
-    video.src = run.video.url;
-    return [element("p", {}, `${run.run}: ${run.video.file}`), video];
-  }));
+  showFilms(runs.filter((run) => run.video));
   const settings = [...new Set(runs.flatMap((run) => Object.keys(run.settings)))];
   const read = runs.filter((run) => Object.keys(run.settings).length);
   const value = (run, name) => name in run.settings ? JSON.stringify(run.settings[name]) : "–";

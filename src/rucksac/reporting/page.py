@@ -49,8 +49,9 @@ def policy(live: bool = False) -> str:
     allowed = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(each.encode()).digest()).decode()}'" for each in _scripts(live)
     )
-    rules = f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; media-src data:; img-src data:"
-    return rules + "; base-uri 'none'; form-action 'none'" + ("; connect-src 'self'" if live else "")
+    rules = f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:"
+    rules += "; base-uri 'none'; form-action 'none'"
+    return rules + ("; connect-src 'self'; media-src blob:" if live else "; media-src data:")
 
 
 def _scripts(live: bool) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from rucksac.errors import UsageError
 from rucksac.reporting.control import Control
 from rucksac.reporting.live import Live
 from rucksac.reporting.page import page, policy
+from rucksac.reporting.view import newest_film
 from rucksac.training.stopping import stop_on_signals
 
 HOST = "127.0.0.1"
@@ -39,7 +40,7 @@ class Dashboard(ThreadingHTTPServer):
             raise UsageError(f"{folder} is no folder; give the one that holds the runs")
         self.control, self.live = control, Live(folder, control)
         shown = {"title": folder.resolve().name, "control": control is not None}
-        self.page = page({"runs": [], "groups": [], "differences": [], **shown}, live=True)
+        self.page = page({"runs": [], "groups": [], "differences": [], **shown}, live=True).encode()
         try:
             super().__init__((HOST, port), Request)
         except OSError as error:
@@ -67,7 +68,7 @@ class Request(BaseHTTPRequestHandler):
         if not self._is_from_here():
             return
         if path == "/":
-            self._answer("text/html", self.server.page, f"{policy(live=True)}; frame-ancestors 'none'")
+            self._answer("text/html; charset=utf-8", self.server.page, f"{policy(live=True)}; frame-ancestors 'none'")
         elif path == "/news":
             asked = parse_qs(query, keep_blank_values=True)
             chosen = list(zip(asked.get("run", ()), asked.get("cursor", ()), strict=False))
@@ -78,9 +79,22 @@ class Request(BaseHTTPRequestHandler):
                     HTTPStatus.BAD_REQUEST, explain="version, mark, run and cursor are as the page has them"
                 )
                 return
-            self._answer("application/json", json.dumps(news, allow_nan=False))
+            self._answer("application/json; charset=utf-8", json.dumps(news, allow_nan=False).encode())
+        elif path == "/film":
+            self._send_film(parse_qs(query).get("run", [""])[0])
         else:
             self.send_error(HTTPStatus.NOT_FOUND, explain="There is nothing here.")
+
+    def _send_film(self, name: str) -> None:
+        try:
+            film = newest_film(self.server.live.path_of(name))
+            body = film.read_bytes() if film else None
+        except (UsageError, OSError):
+            body = None
+        if body is None:
+            self.send_error(HTTPStatus.NOT_FOUND, explain="There is no such film.")
+        else:
+            self._answer("video/mp4", body)
 
     def do_POST(self) -> None:
         control = self.server.control
@@ -106,7 +120,7 @@ class Request(BaseHTTPRequestHandler):
             except (UsageError, UnicodeDecodeError, OSError) as error:
                 self.send_error(HTTPStatus.CONFLICT, explain=str(error))
             else:
-                self._answer("application/json", "{}")
+                self._answer("application/json; charset=utf-8", b"{}")
 
     def _is_from_here(self) -> bool:
         """Refuse what a page from elsewhere has sent: by another name of this machine, or from another origin."""
@@ -121,10 +135,9 @@ class Request(BaseHTTPRequestHandler):
         self.send_error(HTTPStatus.FORBIDDEN, explain="Open the printed address yourself, not through another page.")
         return False
 
-    def _answer(self, kind: str, text: str, allowed: str = "default-src 'none'") -> None:
-        body = text.encode()
+    def _answer(self, kind: str, body: bytes, allowed: str = "default-src 'none'") -> None:
         self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Content-Security-Policy", allowed)
         self.end_headers()

@@ -24,6 +24,7 @@ from rucksac.training.record import evaluation_at
 
 MOST_POINTS = 400  # of a curve
 MOST_VIDEO = 20 * 2**20  # bytes
+FILMS, FILM = "videos", "video.mp4"  # of evaluations while a run trains; of `rucksac watch`
 MOST_WARNINGS = 20_000  # characters
 WINDOW = 10  # episodes in the running mean of training returns
 
@@ -49,7 +50,7 @@ def view(*runs: str | Path, play: int = 0) -> dict[str, Any]:
         curves = []
         for each in new:
             told, curve = view_of(each, os.path.relpath(each.absolute(), above))
-            told |= {"video": _video(each), "group": name if seeds else None}
+            told |= {"video": _embedded(newest_film(each)), "group": name if seeds else None}
             if play and not told["problem"]:
                 from rucksac.reporting.estimates import estimates  # which needs PyTorch
 
@@ -184,10 +185,16 @@ def _text(file: Path) -> str:
         return ""
 
 
-def _video(run: Path) -> dict[str, str] | None:
-    """Return the newest film of the agent as a data URL; None where there is none, or it is too large to embed."""
-    films = [*sorted((run / "videos").glob("*.mp4")), run / "video.mp4"]
+def newest_film(run: Path) -> Path | None:
+    """Return the newest film of the agent in a run folder; None where there is none, or it is too large to show."""
+    films = [*sorted((run / FILMS).glob("*.mp4")), run / FILM]
     films = [film for film in films if film.is_file() and not film.is_symlink()]
-    if not films or (film := max(films, key=lambda each: each.stat().st_mtime)).stat().st_size > MOST_VIDEO:
+    newest = max(films, key=lambda each: each.stat().st_mtime, default=None)
+    return newest if newest and newest.stat().st_size <= MOST_VIDEO else None
+
+
+def _embedded(film: Path | None) -> dict[str, str] | None:
+    """Return the film as a data URL."""
+    if film is None:
         return None
     return {"file": film.name, "url": f"data:video/mp4;base64,{base64.b64encode(film.read_bytes()).decode()}"}
