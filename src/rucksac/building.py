@@ -10,13 +10,13 @@ from torch import nn
 
 from rucksac.agent import Agent
 from rucksac.algorithm import equations
-from rucksac.algorithm.architecture import Architecture, architectures, judges_jointly
+from rucksac.algorithm.architecture import Architecture, answers_of, architectures, judges_jointly
 from rucksac.algorithm.blocks import NETWORKS
 from rucksac.algorithm.categorical import Categorical
 from rucksac.algorithm.critics import EXPECTED_RETURN, Critic, ReturnModel
 from rucksac.algorithm.deterministic import Deterministic
 from rucksac.algorithm.distributional import Categories, Quantiles
-from rucksac.algorithm.networks import PairMLP, call, weights_of
+from rucksac.algorithm.networks import ChoiceMLP, PairMLP, call, weights_of
 from rucksac.algorithm.optimisers import (
     Optimiser,
     Rate,
@@ -41,6 +41,8 @@ from rucksac.learner import Learner
 from rucksac.normalisation import Normaliser
 from rucksac.streams import Stream, integer
 
+MOST_CHOICES = 64  # whose categories are moved and mixed at once
+
 
 def build(
     config: Config,
@@ -52,7 +54,8 @@ def build(
     """Return a fresh agent on `device`.
 
     `policy` and `critic` may be your own modules: policy (B, O) -> (B, 2A), or (B, A) for a deterministic one, critic
-    (B, O), (B, A) -> (N, B); for discrete actions policy (B, O) -> (B, A), critic (B, O) -> (N, B, A). They are trained
+    (B, O), (B, A) -> (N, B); for discrete actions policy (B, O) -> (B, A), critic (B, O) -> (N, B, A). A critic of
+    quantiles or categories has M numbers in place of each, as the last dimension. Modules are trained
     in place: their parameters, and the statistics that their layers keep in buffers and change in place. Raises
     `UsageError` when they do not fit, when the target entropy is out of reach, and for a deterministic policy over
     discrete actions.
@@ -78,16 +81,15 @@ def build(
     policy, critic, state_value = networks["policy"], networks["critic"], networks.get("state_value")
     obs, action = torch.zeros(3, obs_size), torch.zeros(3, action_size)
     _check("policy", policy, (obs,), (3, improvement.outputs(action_size)))
-    if discrete and config.returns != "expected":
+    most = {"quantiles": 0, "categories": MOST_CHOICES}.get(config.returns, action_size)
+    if discrete and action_size > most:
         raise UsageError(
-            f"{config.returns} of the return are for continuous actions, but here are {action_size} choices; give "
-            "--returns expected"
+            f"{config.returns} of the return are for continuous actions{f', or {most} choices' if most else ''}, but "
+            f"here are {action_size} choices; give --returns expected"
         )
-    if discrete:
-        _check("critic", critic, (obs,), (config.critics, 3, action_size))
-    else:
-        answers = {"quantiles": (config.quantiles,), "categories": (config.categories,)}.get(config.returns, ())
-        _check("critic", critic, (obs, action), (config.critics, 3, *answers))
+    answers = () if config.returns == "expected" else (answers_of(config),)
+    judged = ((obs,), (config.critics, 3, action_size)) if discrete else ((obs, action), (config.critics, 3))
+    _check("critic", critic, judged[0], (*judged[1], *answers))
     for network in (policy, critic, state_value):
         if network:
             network.requires_grad_(False).to(device)
@@ -106,7 +108,7 @@ def build(
             stacked=given["critic"] is None,
         ),
         optimisers={name: _optimiser(config, name) for name in [*described, "temperature"]},
-        target_entropy=_target_entropy(config, *improvement.entropies(action_size)),
+        target_entropy=_target_entropy(config, discrete, *improvement.entropies(action_size)),
         acting=acting,
         evaluation=evaluation,
         improvement=improvement,
@@ -152,8 +154,12 @@ def _networks(
     for name, architecture in described.items():
         kind, network = NETWORKS[config.blocks], given.get(name)
         if network is None:
-            pairs = name == "critic" and not discrete
-            network = PairMLP(architecture, weights, kind) if pairs else kind(architecture, weights)
+            if name == "critic" and not discrete:
+                network = PairMLP(architecture, weights, kind)
+            elif name == "critic" and config.returns != "expected":
+                network = ChoiceMLP(architecture, weights, kind, answers_of(config))
+            else:
+                network = kind(architecture, weights)
         networks[name] = network
     return networks
 
@@ -271,11 +277,13 @@ def _check(name: str, network: nn.Module, inputs: tuple[torch.Tensor, ...], shap
         raise UsageError(f"the {name} returned shape {given} for a batch of 3, but must return {shape}")
 
 
-def _target_entropy(config: Config, lowest: float, usual: float, highest: float) -> float | None:
+def _target_entropy(config: Config, discrete: bool, lowest: float, usual: float, highest: float) -> float | None:
     if config.alpha != "learned" or config.deterministic_policy:
         return None
     given = config.target_entropy
-    target = usual if given is None else usual / 2 if given == "half" else given
+    if given == "half":
+        given = None if discrete else usual / 2
+    target = usual if given is None else given
     if not lowest < target < highest:
         raise UsageError(
             f"--target-entropy is {target:g}, but the entropy of a policy over these actions lies between {lowest:g} "

@@ -139,8 +139,8 @@ class Config:
         NO_ENTROPY,
         FIXED_ALPHA,
     ] = None
-    """Entropy that a learned temperature aims at, in nats of the [-1, 1] action; minus the action size if not given,
-    for discrete actions 0.8 times the highest; half is half of that."""
+    """Entropy that a learned temperature aims at, in nats of the [-1, 1] action: minus the action size if not given,
+    half of that for half; for discrete actions 0.8 times the highest."""
     temperature_loss: Annotated[Literal["alpha", "log"], EXPLORATION] = "log"
     """What the gap between entropy and target is multiplied by: alpha, or its logarithm."""
     entropy_to_come: Annotated[Literal["auto", "always", "never"], EXPLORATION, NO_ENTROPY] = "auto"

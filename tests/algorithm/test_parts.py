@@ -124,8 +124,8 @@ def refusal(settings, discrete):
         return "target comes from that network, so --.* would do nothing"
     if settings.get("returns") == "quantiles" and settings.get("target_critics"):
         return "quantiles of all critics make the target together"
-    if settings.get("returns") and discrete and not settings.get("deterministic_policy"):
-        return f"{settings['returns']} of the return are for continuous actions, but here are 2 choices"
+    if settings.get("returns") == "quantiles" and discrete and not settings.get("deterministic_policy"):
+        return "quantiles of the return are for continuous actions, but here are 2 choices"
     if "target_entropy" in settings and settings.get("deterministic_policy"):
         return "a deterministic policy has no entropy, so --target-entropy half would do nothing"
     if "target_entropy" in settings and "alpha" in settings:

@@ -85,6 +85,24 @@ class Reference:
                 found.append(batch.reward[row] + batch.discount[row] * value)
             return torch.stack(found)
 
+    def mixed_target(self, policy, batch, alpha):
+        """Return the distribution that a policy over choices gives, laid out one probability at a time."""
+        count, bound = self.config.categories, self.config.largest_return
+        width = 2 * bound / (count - 1)
+        values = torch.linspace(-bound, bound, count)
+        found = torch.zeros(ROWS, count)
+        with torch.no_grad():
+            chances, answers = policy(batch.next_obs).softmax(-1), self.slow["critic"](batch.next_obs).softmax(-1)
+            for row, action in np.ndindex(*chances.shape):
+                judged = min(answers[:, row, action], key=lambda p: (p * values).sum())
+                for probability, value in zip(judged, values, strict=True):
+                    soft = value - alpha * chances[row, action].log()
+                    place = ((batch.reward[row] + batch.discount[row] * soft).clamp(-bound, bound) + bound) / width
+                    lower = min(int(place), count - 2)
+                    found[row, lower] += chances[row, action] * probability * (lower + 1 - place)
+                    found[row, lower + 1] += chances[row, action] * probability * (place - lower)
+        return found
+
     def category_target(self, policy, batch, noise, alpha):
         """Return the distribution over the values of the return, laid out one probability at a time."""
         count, bound = self.config.categories, self.config.largest_return
@@ -146,6 +164,9 @@ class Reference:
             network.eval()
         if config.critic_norm == "batch":
             target, answers = self.joint_target(policy, critic, batch, noise[0], alpha)
+        elif config.returns == "categories" and self.discrete:
+            target = self.mixed_target(policy, batch, alpha * to_come)
+            answers = (critic(batch.obs) * batch.action.unsqueeze(-1)).sum(-2)
         elif config.returns == "categories":
             target, answers = self.category_target(policy, batch, noise[0], alpha), critic(batch.obs, batch.action)
             if config.critic_norm == "batch-before":
@@ -228,6 +249,10 @@ KINDS = {
     "joint-batch-norm": {"critic_norm": "batch", "policy_norm": "batch", "target_network": False, "adam_beta": 0.5},
     "discrete-layer-norm": {"discrete": True, "critic_norm": "layer"},
     "discrete": {"discrete": True},
+    "discrete-categories": {
+        "discrete": True, "returns": "categories", "categories": 7, "largest_return": 2.0, "entropy_to_come": "always",
+        "target_entropy": "half",
+    },
     "discrete-entropy-to-come": {"discrete": True, "entropy_to_come": "always", "policy_delay": 2},
     "discrete-state-value": {"discrete": True, "value_network": True, "temperature_loss": "log"},
 }  # fmt: skip

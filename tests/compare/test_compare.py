@@ -260,7 +260,7 @@ def test_returns_of_other_tasks_do_not_compare(runs, tmp_path, capsys):
         ("", "but lacks seed and return and steps or env_steps"),
         ("seed,return\n1,2\n", "but lacks steps or env_steps"),
         ("seed,steps,return,Return\n1,2,3,4\n", "has several columns return; keep one of them"),
-        ("seed,steps,return\n1,-5,3\n", "line 2: -5 steps and return 3 must be numbers below 1e+100, and steps no less"),
+        ("seed,steps,return\n1,-5,3\n", "-5 steps and return 3 must be numbers below 1e+100, and steps no less"),
         ("seed,steps,return\n", "has no rows below its header"),
         ("seed,steps,return\n1,10,2\n1,20,high\n", "line 3: seed must be a whole number, steps and return numbers"),
         ("seed,steps,return\n1,10\n", "line 2: seed must be a whole number, steps and return numbers"),

@@ -64,14 +64,19 @@ def architectures(config: Config, obs_size: int, action_size: int, discrete: boo
     }
     outputs = action_size if discrete or config.deterministic_policy else 2 * action_size
     policy = Architecture((obs_size, *config.hidden, outputs), norm=config.policy_norm, **common)
-    answers = {"quantiles": config.quantiles, "categories": config.categories}.get(config.returns, 1)
-    asked, answered = (obs_size, action_size) if discrete else (obs_size + action_size, answers)
+    answers = answers_of(config)
+    asked, answered = (obs_size, action_size * answers) if discrete else (obs_size + action_size, answers)
     widths = (asked, *(config.critic_hidden or config.hidden), answered)
     critic = Architecture(widths, config.critics, norm=config.critic_norm, dropout=config.dropout, **common)
     found = {"policy": policy, "critic": critic}
     if config.value_network:
         found["state_value"] = Architecture((obs_size, *config.hidden, 1), **common)
     return found
+
+
+def answers_of(config: Config) -> int:
+    """Return how many numbers each critic has for an action."""
+    return {"quantiles": config.quantiles, "categories": config.categories}.get(config.returns, 1)
 
 
 def judges_jointly(config: Config) -> bool:

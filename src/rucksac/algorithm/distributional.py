@@ -1,4 +1,4 @@
-"""Critics that learn the distribution of the return rather than its expectation, for continuous actions (K is 1)."""
+"""Critics that learn the distribution of the return rather than its expectation."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,8 @@ from rucksac.algorithm.policies import Candidates
 class Quantiles:
     """M quantiles per critic, at the middles of M equal shares of the return's distribution (TQC, arXiv 2005.04269).
 
-    The target's quantiles are those of all critics together without the largest, `dropped` for each critic. K is 1.
+    The target's quantiles are those of all critics together without the largest, `dropped` for each critic. They are
+    for continuous actions alone: K is 1.
     """
 
     dropped: int
@@ -49,8 +50,8 @@ class Quantiles:
 class Categories:
     """Probabilities of M values from -bound to bound, at equal distances, as logits (C51, arXiv 1707.06887).
 
-    The target is the whole distribution of the critic with the smaller expectation (XQC, BRC). Returns must lie within
-    the bound, so rewards are normalised as a rule.
+    The target is the whole distribution of the critic with the smaller expectation (XQC, BRC); discrete actions have
+    one each, mixed as the policy chooses them. Returns must lie within the bound, so rewards are normalised as a rule.
     """
 
     count: int
@@ -66,10 +67,11 @@ class Categories:
         self, answers: Tensor, candidates: Candidates, alpha: Tensor, reward: Tensor, discount: Tensor, __: Reduction
     ) -> Tensor:
         """Return the distribution of r + discount (z - alpha log pi), (B, M)."""
-        answers, support = answers.squeeze(2), self._support(answers)
-        lowest = self.expected(answers).argmin(0).view(1, -1, 1).expand(1, *answers.shape[1:])
+        lowest = self.expected(answers).argmin(0).unsqueeze(-1).expand(1, *answers.shape[1:])
         probabilities = answers.gather(0, lowest).squeeze(0).softmax(-1)
-        return equations.categorical_target(reward, discount, support, probabilities, alpha * candidates.log_prob)
+        cost = alpha * candidates.log_prob
+        support = self._support(answers)
+        return equations.categorical_target(reward, discount, support, probabilities, candidates.weight, cost)
 
     def loss(self, answers: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return the cross-entropy, summed over critics."""

@@ -94,18 +94,20 @@ def quantile_loss(quantiles: Tensor, target: Tensor, weight: Tensor | None = Non
 
 
 def categorical_target(
-    reward: Tensor, discount: Tensor, support: Tensor, probabilities: Tensor, entropy_cost: Tensor
+    reward: Tensor, discount: Tensor, support: Tensor, probabilities: Tensor, weight: Tensor, entropy_cost: Tensor
 ) -> Tensor:
     """Return the distribution of r + discount (z - alpha log pi) over the M values of `support`, (B, M).
 
-    `probabilities` (B, M) are those of the next state's return z, `entropy_cost` is alpha log pi of the candidate,
-    (B, 1). What lies between two values, at equal distances, is shared by both, what lies beyond the ends is put there
-    (arXiv 1707.06887, Eq. 7).
+    `probabilities` (B, K, M) are those of the next state's return z for each candidate, which counts by `weight` (B, K)
+    and whose alpha log pi is `entropy_cost` (B, K). What lies between two values, at equal distances, is shared by
+    both, what lies beyond the ends is put there (arXiv 1707.06887, Eq. 7).
     """
-    _ranks(reward=(reward, 1), discount=(discount, 1), probabilities=(probabilities, 2), entropy_cost=(entropy_cost, 2))
-    moved = reward.unsqueeze(-1) + discount.unsqueeze(-1) * (support - entropy_cost)
+    _ranks(reward=(reward, 1), discount=(discount, 1), probabilities=(probabilities, 3), weight=(weight, 2))
+    _ranks(entropy_cost=(entropy_cost, 2))
+    moved = reward.view(-1, 1, 1) + discount.view(-1, 1, 1) * (support - entropy_cost.unsqueeze(-1))
     distance = (moved.clamp(support[0], support[-1]).unsqueeze(-1) - support).abs() / (support[1] - support[0])
-    return (probabilities.unsqueeze(-1) * (1.0 - distance).clamp(min=0.0)).sum(1)
+    shares = (weight.unsqueeze(-1) * probabilities).unsqueeze(-1) * (1.0 - distance).clamp(min=0.0)
+    return shares.flatten(1, 2).sum(1)
 
 
 def categorical_loss(log_probabilities: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:

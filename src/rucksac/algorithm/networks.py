@@ -114,6 +114,24 @@ class PairMLP(nn.Module):
         return answers.squeeze(-1) if self.single else answers
 
 
+class ChoiceMLP(nn.Module):
+    """M numbers for each of A actions from N networks: (B, O) -> (N, B, A, M), from A M outputs in that order."""
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        generator: torch.Generator,
+        network: Callable[..., nn.Module],
+        answers: int,
+    ) -> None:
+        super().__init__()
+        self.mlp, self.answers = network(architecture, generator), answers
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Return the N answers for each action."""
+        return self.mlp(obs).unflatten(-1, (-1, self.answers))
+
+
 def initialise(layer: Dense, scheme: str, generator: torch.Generator) -> None:
     """Fill a layer in place.
 

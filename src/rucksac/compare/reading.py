@@ -153,8 +153,8 @@ def _read_file(file: Path) -> list[Run]:
             ) from None
         if not (0.0 <= step < LARGEST and abs(value) < LARGEST):
             raise UsageError(
-                f"{file}, line {line}: {step:g} steps and return {value:g} must be numbers below {LARGEST:g}, and steps "
-                "no less than 0"
+                f"{file}, line {line}: {step:g} steps and return {value:g} must be numbers below {LARGEST:g}, and "
+                "steps no less than 0"
             )
         for name, word in row.items():
             if name != "task" and not _is_number(word) and words.setdefault((*key, step, name), word) != word:
@@ -184,7 +184,8 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
             header = [name.strip().lower() for name in next(reader, [])]
             if header == OUR_EVALUATIONS:
                 raise UsageError(f"{file} belongs to a run folder; give the folder {file.parent}")
-            if twice := [name for name in ("task", "seed", "steps", "env_steps", "return") if header.count(name) > 1]:
+            twice = [name for name in ("task", "seed", "steps", "env_steps", "return") if header.count(name) > 1]
+            if twice:
                 raise UsageError(f"{file} has several columns {twice[0]}; keep one of them")
             lacking = [name for name in ("seed", "return") if name not in header]
             if not {"steps", "env_steps"} & set(header):
