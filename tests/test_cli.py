@@ -237,7 +237,7 @@ def test_settings_override_those_of_a_recipe(tmp_path):
     assert [settings[name] for name in names] == ["learned", 40, True, False, 5.0, None]
     summary = json.loads((tmp_path / "run/summary.json").read_text())
     assert summary["grad_steps"] == 261
-    done = run_command("train", "Pendulum-v1", "--recipe", "td3", "--value-network", "--run", tmp_path / "other")
+    done = run_command("train", "Pendulum-v1", "--value-network", "--target-policy", "--run", tmp_path / "other")
     assert done.returncode == 2
     assert "--target-policy would do nothing; leave that out, or give --no-value-network" in done.stderr
 

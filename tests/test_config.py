@@ -135,7 +135,17 @@ def test_a_setting_that_would_do_nothing_is_refused_with_the_way_out(name, other
     with pytest.raises(
         UsageError, match=f", so --(no-)?{called}.* would do nothing; leave that out, or give {instead}$"
     ):
-        Config(**{name: value}, **others)
+        with_settings(Config(), {name: value, **others})
+
+
+def test_what_a_recipe_has_goes_back_to_its_default_where_it_would_do_nothing():
+    fixed = with_settings(RECIPES["xqc"].config, {"alpha": 0.2, "returns": "expected"})
+    assert (fixed.target_entropy, fixed.initial_alpha) == (None, 1.0)
+    assert (fixed.weight_norm, fixed.lr_schedule) == (True, "linear")
+    state_value = with_settings(RECIPES["xqc"].config, {"value_network": True, "categories": 101})
+    assert state_value.returns == "expected"
+    with pytest.raises(UsageError, match="--categories 51 would do nothing"):
+        with_settings(RECIPES["xqc"].config, {"value_network": True, "categories": 51})
 
 
 def test_every_case_in_which_a_setting_does_nothing_is_tested():

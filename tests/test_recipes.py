@@ -11,6 +11,7 @@ from rucksac.algorithm.recipes import RECIPES
 from rucksac.building import build, compile_steps
 from rucksac.commands.parsing import parse
 from rucksac.commands.training import Train
+from rucksac.config import with_settings
 from rucksac.errors import UsageError
 from rucksac.learner import Learner
 from rucksac.tools.recipes import as_json, explanation
@@ -123,7 +124,7 @@ def test_every_variant_changes_its_recipe(name, flags):
 def test_a_setting_of_the_temperature_without_one_that_is_learned_is_refused():
     for setting in ("target_entropy", "initial_alpha"):
         with pytest.raises(UsageError, match=f"--{setting.replace('_', '-')} .* would do nothing; .* --alpha learned"):
-            dataclasses.replace(RECIPES["spinningup"].config, **{setting: 0.5})
+            with_settings(RECIPES["spinningup"].config, {setting: 0.5})
 
 
 def test_the_recipes_are_what_their_sources_say():

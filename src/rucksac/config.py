@@ -71,7 +71,10 @@ MINARI = "minari:"  # what the name of a Minari data set follows
 
 @dataclass(frozen=True)
 class Config:
-    """The settings of one run. Sizes are counts, rates are per gradient step, clocks count environment steps."""
+    """The settings of one run. Sizes are counts, rates are per gradient step, clocks count environment steps.
+
+    `with_settings` makes one of another, and refuses what would do nothing.
+    """
 
     steps: Annotated[int, RUN, COMMON, whole(1)] = 20_000
     """Environment steps to train for."""
@@ -271,20 +274,13 @@ class Config:
             object.__setattr__(self, name, value)
             if not declared.rule.holds(value):
                 raise UsageError(f"{flag(name)} is {value!r}, but must be {declared.rule.allowed}")
-        for name, declared in DECLARED.items():
-            if getattr(self, name) != DEFAULTS[name]:
-                self._refuse_idle(name, declared.idle)
         self._refuse_too_little()
 
-    def _refuse_idle(self, name: str, idle: tuple[Idle, ...]) -> None:
-        """Raise `UsageError` where a setting that was given would do nothing."""
-        value = getattr(self, name)
-        given = f"--no-{name.replace('_', '-')}" if value is False else flag(name)
-        if not isinstance(value, bool):
-            given += f" {value:g}" if isinstance(value, float) else f" {value}"
-        for each in idle:
-            if each.when(self):
-                raise UsageError(f"{each.why}, so {given} would do nothing; leave that out, or give {each.instead}")
+    def idle(self, name: str) -> Idle | None:
+        """Return why a setting that is not at its default does nothing beside the others, None where it does."""
+        if getattr(self, name) == DEFAULTS[name]:
+            return None
+        return next((each for each in DECLARED[name].idle if each.when(self)), None)
 
     def _refuse_too_little(self) -> None:
         """Raise `UsageError` where one size does not fit another."""
@@ -398,12 +394,28 @@ class Config:
 
 
 def with_settings(config: Config, settings: dict[str, Any]) -> Config:
-    """Return `config` with some settings replaced; raise `UsageError` for one that does not exist."""
+    """Return `config` with some settings replaced; raise `UsageError` for one that does not exist or does nothing.
+
+    What `config` had and these settings leave without use goes back to its default: a recipe is a place to begin.
+    """
     names = [field.name for field in dataclasses.fields(Config)]
     for name in settings:
         if name not in names:
             raise UsageError(f"there is no setting {name!r}; the settings are {', '.join(names)}")
-    return dataclasses.replace(config, **settings)
+    changed = dataclasses.replace(config, **settings)
+    while unused := {name: DEFAULTS[name] for name in names if name not in settings and changed.idle(name)}:
+        changed = dataclasses.replace(changed, **unused)
+    for name in settings:
+        if idle := changed.idle(name):
+            given = _as_given(name, getattr(changed, name))
+            raise UsageError(f"{idle.why}, so {given} would do nothing; leave that out, or give {idle.instead}")
+    return changed
+
+
+def _as_given(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return flag(name) if value else f"--no-{name.replace('_', '-')}"
+    return f"{flag(name)} {value:g}" if isinstance(value, float) else f"{flag(name)} {value}"
 
 
 def flag(name: str) -> str:

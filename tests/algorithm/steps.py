@@ -6,7 +6,7 @@ from torch.utils import _pytree as pytree
 
 from rucksac.algorithm.update import Batch
 from rucksac.building import build
-from rucksac.config import Config
+from rucksac.config import Config, with_settings
 from rucksac.environments.spaces import Continuous, Numbers, Spaces
 from rucksac.learner import Learner
 
@@ -20,7 +20,8 @@ ROWS = 7
 
 
 def config(**settings):
-    return Config(**{"batch_size": ROWS, "hidden": (16, 8), "compile": "never", "seed": 3, **settings})
+    small = {"batch_size": ROWS, "hidden": (16, 8), "compile": "never", "seed": 3}
+    return with_settings(Config(), {**small, **settings})
 
 
 def learner(**settings):

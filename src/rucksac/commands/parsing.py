@@ -17,7 +17,7 @@ import tyro
 from tyro.constructors import PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from rucksac.algorithm.recipes import DEFAULT, recipe
-from rucksac.config import ALLOWED, Config, flag
+from rucksac.config import ALLOWED, Config, flag, with_settings
 from rucksac.errors import UsageError
 from rucksac.settings_text import settings_from_file
 from rucksac.training.folder import path_of
@@ -137,7 +137,9 @@ def parse(name: str, command: type[Command], words: list[str]) -> Command | None
     if unknown:
         raise UsageError(f"{_unknown(command, unknown[0])}; see rucksac {name} --help")
     if settings:
-        parsed = dataclasses.replace(parsed, settings=dataclasses.replace(parsed.settings, env_args=env_args))
+        own, given = vars(settings), vars(dataclasses.replace(parsed.settings, env_args=env_args))
+        changed = {name: value for name, value in given.items() if value != own[name]}
+        parsed = dataclasses.replace(parsed, settings=with_settings(settings, changed))
     elif env_args:
         parsed = dataclasses.replace(parsed, env_args=env_args)
     return cast(Command, parsed)
