@@ -427,6 +427,6 @@ DECLARED = {
     name: declaration(annotated) for name, annotated in typing.get_type_hints(Config, include_extras=True).items()
 }
 """What is said of each setting, by its name."""
-DEFAULTS = {field.name: field.default for field in dataclasses.fields(Config)} | {"env_args": {}}
+DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Config)} | {"env_args": {}}
 ALLOWED = {flag(name): declared.rule.allowed for name, declared in DECLARED.items()}
 """What each flag of a setting takes, in words."""
