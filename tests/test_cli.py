@@ -262,7 +262,7 @@ def test_settings_come_from_recipe_then_file_then_flags(tmp_path):
         (["train", "Pendulm-v1"], "did you mean Pendulum-v1"),
         (["train", "CartPole-v1", "--action-low", "0"], "which have no bounds; leave out --action-low"),
         (["train", "Pendulum-v1", "--batchsize", "3"], "did you mean --batch-size"),
-        (["train", "Pendulum-v1", "--recipe", "scа"], "the recipes are rucksac, sac"),
+        (["train", "Pendulum-v1", "--recipe", "scа"], "the recipes are rucksac, plain, sac"),
         (["train", "Pendulum-v1", "--gamma", "nan"], "--gamma is nan, but must be a number from 0 to below 1"),
         (["train", "Pendulum-v1", "--lr", "-1"], "--lr is -1.0, but must be a number from 1e-12 to 1"),
         (["train", "Pendulum-v1", "--steps", "many"], "--steps is 'many', but must be a whole number from 1 to 1e+15"),

@@ -65,7 +65,7 @@ NO_COLLECTORS = Idle(lambda config: not config.collectors, "actions are never be
 IN_TURNS = Idle(lambda config: not config.collectors, "without collectors acting waits for learning", "--collectors 1")
 UNIFORM = Idle(lambda config: not config.priorities, "transitions are drawn uniformly", "--priorities 0.6")
 ALONE = Idle(lambda config: config.demonstrations is None, "there are no demonstrations", "--demonstrations runs/old")
-LONGEST_WARMUP = 10_000  # unless one is given
+LONGEST_WARMUP = 5_000  # unless one is given
 MINARI = "minari:"  # what the name of a Minari data set follows
 
 
@@ -128,7 +128,7 @@ class Config:
     """How many failures of workers' environments a run survives until it is resumed; each is made anew."""
 
     warmup: Annotated[int | None, EXPLORATION, COMMON, either(None, whole(0))] = None
-    """Environment steps of uniformly random actions at the start; a tenth of --steps if not given, 10,000 at most."""
+    """Environment steps of uniformly random actions at the start; a tenth of --steps if not given, 5,000 at most."""
     alpha: Annotated[float | Literal["learned"], EXPLORATION, COMMON, either("learned", between(1e-30, 1e30))] = (
         "learned"
     )

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from rucksac.config import DECLARED, Config, flag, with_settings
+from rucksac.config import DECLARED, DEFAULTS, Config, flag, with_settings
 from rucksac.errors import UsageError
 from rucksac.rules import plain
 from rucksac.text import shortened
@@ -62,12 +62,17 @@ def to_flags(config: Config, base: Config) -> list[str]:
     for name, value in config.to_json().items():
         if name == "env_args":
             words += [f"--env.{key}={json.dumps(each)}" for key, each in value.items()]
-        elif value != usual[name]:
+        elif value != usual[name] and not _falls_back(config, name):
             if isinstance(value, bool):
                 words.append(flag(name) if value else flag(f"no_{name}"))
             else:
                 words += [flag(name), *map(str, value if isinstance(value, list) else [value])]
     return words
+
+
+def _falls_back(config: Config, name: str) -> bool:
+    """Return whether a setting goes to its default by itself because others leave it without use."""
+    return getattr(config, name) == DEFAULTS[name] and any(each.when(config) for each in DECLARED[name].idle)
 
 
 def to_toml(values: dict[str, Any]) -> str:

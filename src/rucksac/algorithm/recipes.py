@@ -21,10 +21,20 @@ class Recipe:
 
 
 DEFAULT = "rucksac"
+FOR_OWN_NETWORKS = "plain"  # the default's networks are part of it
 RECIPES: dict[str, Recipe] = {
     DEFAULT: Recipe(
+        "the parts of XQC (ICLR 2026) in networks as wide as those of arXiv 1812.05905",
+        "The default: categorical critics, batch norm before each activation, rewards by the spread of their returns.",
+        Config(
+            policy_norm="batch-before", critic_norm="batch-before", weight_norm=True, returns="categories",
+            normalise_rewards=True, initialisation="orthogonal", lr=3e-4, policy_delay=2, initial_alpha=0.01,
+            target_entropy="half",
+        ),
+    ),
+    "plain": Recipe(
         "arXiv 1812.05905 with the learning rate of Spinning Up and Tianshou",
-        "The default: sac with a learning rate of 1e-3, more random steps, and the temperature in its logarithm.",
+        "sac with a learning rate of 1e-3, more random steps, and the temperature in its logarithm.",
         Config(),
     ),
     "sac": Recipe(
@@ -124,10 +134,7 @@ RECIPES: dict[str, Recipe] = {
         ),
         (
             ("--gamma 0.99", "where episodes have 500 steps: (T/5 - 1) / (T/5), from 0.95 to 0.995"),
-            (
-                "--hidden 256 256 --critic-hidden 256 256 --utd 1 --policy-delay 2",
-                "for a processor: 1.7 times the arithmetic of sac",
-            ),
+            ("--hidden 256 256 --critic-hidden 256 256 --utd 1 --policy-delay 2", "nearly the recipe rucksac"),
         ),
     ),
     "td3": Recipe(

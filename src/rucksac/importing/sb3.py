@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from rucksac.agent import Agent
-from rucksac.algorithm.recipes import DEFAULT, recipe
 from rucksac.building import build
 from rucksac.config import Config, with_settings
 from rucksac.environments.choices import Choices
@@ -71,7 +70,7 @@ def from_sb3(file: str | Path, env: EnvSource, env_args: dict[str, Any] | None =
             f"{path} was trained with {obs_size} observations and {action_size} actions, but the environment has "
             f"{spaces.obs_size} and {spaces.action_size}; name the one it was trained in"
         )
-    agent = build(with_settings(recipe(DEFAULT).config, settings), spaces)
+    agent = build(with_settings(Config(), settings), spaces)
     try:
         taken = _named(networks, len(agent.config.hidden), agent.config.critics)
         if "log_ent_coef" in variables:

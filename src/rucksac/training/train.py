@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from rucksac.agent import Agent
+from rucksac.algorithm.recipes import FOR_OWN_NETWORKS
 from rucksac.config import with_settings
 from rucksac.environments.making import EnvSource
 from rucksac.errors import UsageError
@@ -37,7 +38,8 @@ def train(
     """Train an agent and return it.
 
     `env` is an id or a function that returns a `gymnasium.Env`; it is called once for evaluation, then for every
-    training environment. `settings` are fields of `rucksac.Config` and override the recipe's. With `start_from` the new
+    training environment. `settings` are fields of `rucksac.Config` and override the recipe's, which is `plain` for
+    networks of your own where none is given. With `start_from` the new
     run has the settings of that run, or of an agent that was saved, without random steps, and begins with its trained
     agent; `start_with_replay` gives it the run's replay memory too. With `run` everything is
     also written there; without, nothing is written. Each function in `callbacks` is called with a `rucksac.Event` when
@@ -46,6 +48,8 @@ def train(
     `video_every` evaluations one is filmed. Raises `UsageError` for what cannot work, before training starts where
     possible.
     """
+    if recipe is None and start_from is None and (policy is not None or critic is not None):
+        recipe = FOR_OWN_NETWORKS
     config, name, origin = beginning(recipe, start_from, start_with_replay)
     path, calls = None if run is None else path_of(run), listed(callbacks)
     trackers = checked(track, video_every, path)
