@@ -7,6 +7,7 @@ for exactly what it was made from.
 
 import getpass
 import hashlib
+import logging
 import os
 import platform
 import shutil
@@ -29,6 +30,7 @@ try:
 except ImportError:  # not on Windows; there two processes may build the same file, one after the other replaces it
     fcntl = None  # type: ignore[assignment]
 
+logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns of a graphics card that is not there
 LEAST_PER_THREAD = 128  # numbers; with the compiler's own 512 the critics' losses stay on one thread
 TensorFunction = Callable[..., Sequence[Tensor]]
 Compiled = Callable[[list[Tensor]], Sequence[Tensor]]
