@@ -98,7 +98,7 @@ def agent_of(case):
     for name in ("policy", "critic"):
         if name in settings:
             settings[name] = settings[name]()
-    small = {"steps": 80, "warmup": 40, "batch_size": 32, "eval_episodes": 1, "compile": "never"}
+    small = {"recipe": "plain", "steps": 80, "warmup": 40, "batch_size": 32, "eval_episodes": 1, "compile": "never"}
     return rucksac.train(lambda: env_of(case), **{"hidden": HIDDEN, **small, **settings})
 
 
