@@ -51,7 +51,7 @@ def test_settings_that_contradict_each_other_are_refused_with_the_way_out():
 
 
 def test_the_warm_up_depends_on_the_steps_until_the_run_begins():
-    for steps, warmup in ((100, 256), (5_000, 500), (50_000, 5_000), (10**6, 10_000)):
+    for steps, warmup in ((100, 256), (5_000, 500), (50_000, 5_000), (10**6, 5_000)):
         settled = Config(steps=steps).settled()
         assert settled.warmup == settled.first_update == Config(steps=steps).first_update == warmup
         assert with_settings(settled, {"steps": 10**7}).warmup == warmup
@@ -90,7 +90,7 @@ def test_the_recipes_are_what_their_sources_say():
 GIVEN = {"target_critics": 1, "quantiles": 3, "dropped_quantiles": 1, "target_entropy": -1.0, "initial_alpha": 0.5,
          "temperature_lr": 0.1, "lr_end": 0.5, "lr_steps": 9, "categories": 7, "largest_return": 9.0,
          "priority_beta": 0.5, "most_lag": 4, "demonstration_share": 0.2, "offline_steps": 9,
-         "initialisation": "xavier", "policy_norm": "layer",
+         "bound_returns": True, "initialisation": "xavier", "policy_norm": "layer",
          "critic_norm": "batch", "dropout": 0.1, "control_rate": 50.0}  # fmt: skip
 WITHOUT_USE = [
     ("target_entropy", {"deterministic_policy": True}, "--no-deterministic-policy"),
@@ -112,6 +112,9 @@ WITHOUT_USE = [
     ("lr_steps", {}, "--lr-schedule linear"),
     ("priority_beta", {}, "--priorities 0.6"),
     ("hindsight_strategy", {}, "--hindsight 4"),
+    ("dropped_quantiles", {"returns": "quantiles", "target_q": "mean"}, "--target-q smallest"),
+    ("bound_returns", {"returns": "categories"}, "--normalise-rewards"),
+    ("bound_returns", {"normalise_rewards": True}, "--returns categories"),
     ("most_lag", {}, "--collectors 2"),
     ("demonstration_share", {}, "--demonstrations runs/old"),
     ("offline_steps", {}, "--demonstrations runs/old"),

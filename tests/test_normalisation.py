@@ -45,6 +45,26 @@ def test_rewards_are_divided_by_the_spread_of_returns_and_each_environment_has_i
     assert (normaliser.observations(np.array([[3.0]])) == 3.0).all()
 
 
+def test_rewards_are_divided_by_more_where_a_return_would_be_beyond_the_bound():
+    normaliser = Normaliser(1, 2, 0.5, observations=False, rewards=True, bound=2.0)
+    for env_index, reward, ended in ((0, -4.0, False), (1, 1.0, False), (0, -5.0, True), (0, 1.0, False)):
+        normaliser.learn(env_index, np.zeros(1), reward, ended)
+    assert normaliser.returns.largest.tolist() == [7.0]  # -5 after -4, halved
+    assert np.std([-4.0, 1.0, -7.0, 1.0]) == pytest.approx(3.418, abs=1e-3)
+    assert normaliser.rewards(np.array([7.0])) == pytest.approx(2.0)  # by 7 / 2, which is more
+    for _ in range(20):
+        normaliser.learn(0, np.zeros(1), 0.0, True)
+    assert normaliser.rewards(np.array([7.0])) == pytest.approx(2.0)  # the spread falls, what was largest stays
+    assert set(normaliser.arrays()) == {
+        "running",
+        *(f"returns.{each}" for each in ("count", "mean", "squares", "largest")),
+    }
+    wide = Normaliser(1, 1, 0.5, observations=False, rewards=True, bound=100.0)
+    for reward in (1.0, 3.0):
+        wide.learn(0, np.zeros(1), reward, True)
+    assert wide.rewards(np.array([1.0])) == pytest.approx(1.0)  # by the spread of 1 and 3
+
+
 @pytest.mark.parametrize("scale", [1.0, 3.0])
 def test_the_first_reward_after_many_zeros_is_cut_off(scale):
     normaliser = Normaliser(1, 1, 0.99, observations=False, rewards=True, reward_scale=scale)

@@ -28,8 +28,10 @@ from rucksac.algorithm.optimisers import (
     decay,
     since_reset,
     unit_columns,
+    unit_scales,
 )
 from rucksac.algorithm.policies import Distribution, SquashedGaussian
+from rucksac.algorithm.resets import resets_of
 from rucksac.algorithm.update import SAC, Batch, State
 from rucksac.compilation import Compiled, CompilerMissing, TensorFunction, compile_ahead
 from rucksac.config import Config
@@ -65,10 +67,10 @@ def build(
         raise UsageError(
             "--precision is for rucksac's own networks; leave it at fp32 and choose the precision inside your modules"
         )
-    if config.reset_every and not default_networks:
+    if resets_of(config) and not default_networks:
         raise UsageError(
-            "--reset-every is for rucksac's own networks, whose first weights can be drawn again; leave it out with "
-            "modules of your own"
+            f"--reset-{'every' if config.reset_every else 'at'} is for rucksac's own networks, whose first weights can "
+            "be drawn again; leave it out with modules of your own"
         )
     if config.weight_norm and not default_networks:
         raise UsageError("--weight-norm is for rucksac's own networks; leave it out with modules of your own")
@@ -99,6 +101,7 @@ def build(
             critic,
             discrete,
             returns=_return_model(config),
+            for_target=equations.mean if config.target_q == "mean" else equations.smallest,
             for_policy={"smallest": equations.smallest, "first": equations.first, "mean": equations.mean}[
                 config.policy_q
             ],
@@ -125,7 +128,8 @@ def build(
     normaliser = None
     if config.normalise_observations or config.normalise_rewards or config.reward_scale != 1.0:
         what = config.normalise_observations, config.normalise_rewards, config.reward_scale
-        normaliser = Normaliser(obs_size, config.env_count, config.gamma, *what)
+        bound = config.largest_return if config.bound_returns else None
+        normaliser = Normaliser(obs_size, config.env_count, config.gamma, *what, bound)
 
     def begin(resets: int) -> State:
         parts = _networks(config, described, discrete, {}, resets) if resets else networks
@@ -166,9 +170,12 @@ def _networks(
 
 def _return_model(config: Config) -> ReturnModel:
     """Return what the answers of the critics mean."""
+    averaged = config.target_q == "mean"
     if config.returns == "quantiles":
-        return Quantiles(config.dropped_quantiles)
-    return Categories(config.categories, config.largest_return) if config.returns == "categories" else EXPECTED_RETURN
+        return Quantiles(config.dropped_quantiles, averaged)
+    if config.returns == "categories":
+        return Categories(config.categories, config.largest_return, averaged)
+    return EXPECTED_RETURN
 
 
 def _targets(config: Config) -> tuple[str, ...]:
@@ -181,19 +188,28 @@ def _targets(config: Config) -> tuple[str, ...]:
 def _optimiser(config: Config, name: str) -> Optimiser:
     """Return what updates the parameters of this name; clipping and decay are for networks alone."""
     rate = _rate(config, name)
-    optimiser = adam(rate, config.adam_beta, age=since_reset(config.reset_every, _delay(config, name)))
+    optimiser = adam(rate, config.adam_beta, age=since_reset(resets_of(config), _delay(config, name)))
     if name == "temperature":
         return optimiser
     if config.clip_gradients:
         optimiser = chain(clip(config.clip_gradients), optimiser)
     if config.weight_decay:
         optimiser = chain(optimiser, decay(config.weight_decay, rate))
-    return chain(optimiser, unit_columns(_is_matrix)) if config.weight_norm else optimiser
+    if config.weight_norm:
+        optimiser = chain(optimiser, unit_columns(_is_matrix))
+    if config.weight_norm and config.blocks == "batch-norm":
+        optimiser = chain(optimiser, unit_scales(_is_norm))
+    return optimiser
 
 
 def _is_matrix(name: str) -> bool:
     """Return whether this is the weight of a layer of rucksac's own networks, such as mlp.layers.0.weight."""
     return bool(re.fullmatch(r"(mlp\.)?layers\.\d+\.weight", name))
+
+
+def _is_norm(name: str) -> bool:
+    """Return whether this is scale or shift of a norm between such layers, such as mlp.norms.0.bias."""
+    return bool(re.fullmatch(r"(mlp\.)?(norms\.\d+|final)\.(weight|bias)", name))
 
 
 def _rate(config: Config, name: str) -> Rate:

@@ -14,6 +14,7 @@ from rucksac.errors import UsageError
 from rucksac.rules import (
     BELOW_ONE,
     BOUNDS,
+    CLOCKS,
     DATA,
     ENV_NAME,
     PART,
@@ -51,7 +52,13 @@ STATE_VALUE = Idle(
 NO_CATEGORIES = Idle(
     lambda config: config.returns != "categories", "critics learn no categories", "--returns categories"
 )
+RAW_REWARDS = Idle(lambda config: not config.normalise_rewards, "rewards stay as they are", "--normalise-rewards")
 NO_QUANTILES = Idle(lambda config: config.returns != "quantiles", "critics learn no quantiles", "--returns quantiles")
+MEAN_QUANTILES = Idle(
+    lambda config: config.target_q == "mean",
+    "the mean of the critics' quantiles makes the target",
+    "--target-q smallest",
+)
 ALL_QUANTILES = Idle(
     lambda config: config.returns == "quantiles",
     "quantiles of all critics make the target together",
@@ -202,10 +209,15 @@ class Config:
     """Gradient steps of the critics for each of the policy and of the temperature."""
     reset_every: Annotated[int | None, LEARNING, either(None, whole(1))] = None
     """Gradient steps between resets: networks, temperature and optimisers begin anew, what is stored stays."""
+    reset_at: Annotated[tuple[int, ...] | None, LEARNING, either(None, CLOCKS)] = None
+    """The same after these numbers of gradient steps, once each."""
     policy_q: Annotated[Literal["smallest", "first", "mean"], LEARNING] = "smallest"
     """Which of the critics' answers the policy climbs: the smallest, the first critic's, or their mean."""
+    target_q: Annotated[Literal["smallest", "mean"], LEARNING] = "smallest"
+    """What the critics' answers for the next states make of the target: the smallest, or their mean. Of quantiles the
+    smallest are those of all critics without the largest, of categories those of the critic that expects less."""
     target_critics: Annotated[int | None, LEARNING, either(None, whole(1, 100)), STATE_VALUE, ALL_QUANTILES] = None
-    """How many of the critics, drawn anew for each gradient step, give the smallest answer for the target."""
+    """How many of the critics, drawn anew for each gradient step, answer for the target."""
     target_network: Annotated[bool, LEARNING, STATE_VALUE] = True
     """Let slow copies answer for the next states. Without them and with batch norm, one pass judges both states."""
     target_policy: Annotated[bool, LEARNING, STATE_VALUE] = False
@@ -222,6 +234,8 @@ class Config:
     """Scale observations by the mean and spread of all seen so far."""
     normalise_rewards: Annotated[bool, LEARNING] = False
     """Divide rewards by the spread of discounted returns so far; what is logged stays as it is."""
+    bound_returns: Annotated[bool, LEARNING, RAW_REWARDS, NO_CATEGORIES] = False
+    """Divide rewards by more than that where the largest discounted return so far is beyond --largest-return."""
     adam_beta: Annotated[float, LEARNING, BELOW_ONE] = 0.9
     """How much of the mean gradient Adam keeps in each update."""
     weight_decay: Annotated[float, LEARNING, between(0.0, 1e6)] = 0.0
@@ -235,9 +249,10 @@ class Config:
     """Widths of the hidden layers of each critic; those of --hidden if not given."""
     critics: Annotated[int, NETWORKS, whole(1, 100)] = 2
     """Number of critics; the smallest answer counts."""
-    blocks: Annotated[Literal["none", "pre-norm"], NETWORKS] = "none"
-    """Residual blocks in place of plain hidden layers, one for each width, all equal: none, or pre-norm, a layer norm
-    before two layers, the first of them four times as wide."""
+    blocks: Annotated[Literal["none", "pre-norm", "post-norm", "hyperspherical", "batch-norm"], NETWORKS] = "none"
+    """Residual blocks of two layers in place of plain hidden ones, one for each width, all equal: pre-norm (a layer
+    norm before each, SimBa), post-norm (one after each layer, BRO), hyperspherical (rows of length 1 all along,
+    SimbaV2) or batch-norm (batch norm of the input and after each layer, FlashSAC)."""
     activation: Annotated[Literal["relu", "tanh", "elu", "silu", "gelu"], NETWORKS] = "relu"
     """Activation between the layers."""
     initialisation: Annotated[Literal["default", "xavier", "orthogonal"], NETWORKS, NO_BLOCKS] = "default"
@@ -250,7 +265,8 @@ class Config:
     dropout: Annotated[float, NETWORKS, BELOW_ONE, NO_BLOCKS] = 0.0
     """Share of each hidden layer's outputs that the critics leave out."""
     weight_norm: Annotated[bool, NETWORKS] = False
-    """Keep the weights of each output of each layer at length 1."""
+    """Keep the weights of each output of each layer at length 1; with --blocks batch-norm also scale and shift of
+    each norm at a mean square of 1."""
     returns: Annotated[Literal["expected", "quantiles", "categories"], NETWORKS, STATE_VALUE] = "expected"
     """What critics learn of the return: its expectation, quantiles of its distribution, or probabilities of values."""
     categories: Annotated[int, NETWORKS, whole(2, 10_000), NO_CATEGORIES] = 101
@@ -259,7 +275,7 @@ class Config:
     """The largest of these values, and minus the smallest; returns beyond count as that, see --normalise-rewards."""
     quantiles: Annotated[int, NETWORKS, whole(1, 1000), NO_QUANTILES] = 25
     """Quantiles of each critic."""
-    dropped_quantiles: Annotated[int, NETWORKS, whole(0, 999), NO_QUANTILES] = 2
+    dropped_quantiles: Annotated[int, NETWORKS, whole(0, 999), NO_QUANTILES, MEAN_QUANTILES] = 2
     """How many quantiles for each critic, the largest of all critics' together, the target leaves out."""
     deterministic_policy: Annotated[bool, NETWORKS] = False
     """One action per state plus noise, in place of a distribution over actions."""
@@ -269,7 +285,7 @@ class Config:
     def __post_init__(self) -> None:
         for name, declared in DECLARED.items():
             value = plain(getattr(self, name))
-            if name in ("hidden", "critic_hidden") and is_whole(value):
+            if name in ("hidden", "critic_hidden", "reset_at") and is_whole(value):
                 value = (value,)
             object.__setattr__(self, name, value)
             if not declared.rule.holds(value):
@@ -307,7 +323,8 @@ class Config:
                     f"{flag(name)} is {' '.join(map(str, widths))}, but what a block adds to must be as wide "
                     "as the block; give equal widths, or --blocks none"
                 )
-        if self.returns == "quantiles" and self.dropped_quantiles >= self.quantiles:
+        pooled = self.returns == "quantiles" and self.target_q == "smallest"
+        if pooled and self.dropped_quantiles >= self.quantiles:
             raise UsageError(
                 f"--dropped-quantiles is {self.dropped_quantiles} of {self.quantiles}, which leaves none; give fewer, "
                 "or more --quantiles"

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from rucksac.agent import Agent
+from rucksac.algorithm.resets import resets_of
 from rucksac.algorithm.update import Batch, write_back
 from rucksac.compilation import Compiled
 from rucksac.device import PROCESSOR, carried
@@ -34,6 +35,7 @@ class Learner:
     def __init__(self, agent: Agent) -> None:
         self.agent, config = agent, agent.config
         self.noise = generator(config.seed, Stream.UPDATE)
+        self._resets = resets_of(config)
         self._leaves, self._tree = pytree.tree_flatten(agent.state)
         self._batch_fields = len(Batch._fields) if config.priorities else len(Batch._fields) - 1
         self._laws = agent.algorithm.draws(config.batch_size, agent.spaces.action_size)
@@ -48,9 +50,9 @@ class Learner:
 
     def update(self, batch: Batch) -> Update:
         """Take one gradient step on `batch`."""
-        agent, algorithm, every = self.agent, self.agent.algorithm, self.agent.config.reset_every
-        if every and agent.grad_steps and agent.grad_steps % every == 0:
-            write_back(agent.state, agent.begin(agent.grad_steps // every))
+        agent, algorithm = self.agent, self.agent.algorithm
+        if self._resets and (number := self._resets.due(agent.grad_steps)):
+            write_back(agent.state, agent.begin(number))
         agent.grad_steps += 1
         if agent.normaliser:
             see, scale = agent.normaliser.observations, agent.normaliser.rewards

@@ -26,20 +26,45 @@ class Moments:
         return np.sqrt(self.squares / self.count + LEAST_VARIANCE)
 
 
+class BoundedMoments(Moments):
+    """Moments of one number whose spread is never below the largest size so far, divided by `bound`."""
+
+    def __init__(self, bound: float) -> None:
+        super().__init__(1)
+        self.largest, self._bound = np.zeros(1), bound
+
+    def add(self, row: np.ndarray) -> None:
+        super().add(row)
+        np.maximum(self.largest, np.abs(row), out=self.largest)
+
+    @property
+    def spread(self) -> np.ndarray:
+        """Return the standard deviation or that bound, whichever is larger."""
+        return np.maximum(super().spread, self.largest / self._bound)
+
+
 class Normaliser:
     """What the networks see instead of raw observations and rewards; replay memory keeps the raw ones.
 
     Observations become (obs - mean) / spread, rewards are divided by the spread of the discounted returns so far of
-    each environment, so that a constant factor in the rewards makes no difference; both are cut off at `FARTHEST`.
+    each environment, so that a constant factor in the rewards makes no difference; both are cut off at `FARTHEST`. With
+    `bound` they are divided by more where the largest of these returns would still be beyond it (arXiv 2502.15280).
     `reward_scale` then multiplies what the critics see. The logs never see any of it.
     """
 
     def __init__(
-        self, obs_size: int, envs: int, gamma: float, observations: bool, rewards: bool, reward_scale: float = 1.0
+        self,
+        obs_size: int,
+        envs: int,
+        gamma: float,
+        observations: bool,
+        rewards: bool,
+        reward_scale: float = 1.0,
+        bound: float | None = None,
     ) -> None:
         self.gamma, self.reward_scale = gamma, reward_scale
         self.seen = Moments(obs_size) if observations else None
-        self.returns = Moments(1) if rewards else None
+        self.returns = (BoundedMoments(bound) if bound else Moments(1)) if rewards else None
         self.running = np.zeros(envs)  # each environment's discounted return so far in its episode
 
     def learn(self, env_index: int, obs: np.ndarray, reward: float, ended: bool) -> None:
@@ -69,5 +94,5 @@ class Normaliser:
         found = {"running": self.running}
         for name, moments in (("observations", self.seen), ("returns", self.returns)):
             if moments:
-                found |= {f"{name}.{part}": array for part, array in vars(moments).items()}
+                found |= {f"{name}.{part}": array for part, array in vars(moments).items() if part[0] != "_"}
         return found

@@ -80,6 +80,15 @@ WIDTHS = Rule(
     "one or more whole numbers from 1 to 16384, such as 256 256",
     lambda value: isinstance(value, tuple) and bool(value) and all(is_whole(w) and 1 <= w <= 16_384 for w in value),
 )
+CLOCKS = Rule(
+    "one or more rising whole numbers from 1, such as 25000 100000",
+    lambda value: (
+        isinstance(value, tuple)
+        and bool(value)
+        and all(is_whole(each) and 1 <= each <= 10**15 for each in value)
+        and list(value) == sorted(set(value))
+    ),
+)
 ENV_NAME = Rule(
     "the id of an environment, or module:function", lambda value: isinstance(value, str) and bool(value.strip())
 )

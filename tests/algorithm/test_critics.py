@@ -1,12 +1,15 @@
 """Other critics and layers than the default ones: what the parts must allow."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
 from torch import nn
 
+from rucksac.algorithm import distributional, equations
 from rucksac.algorithm.critics import Critic
+from rucksac.algorithm.policies import Candidates
 from rucksac.building import build, compile_steps
 from rucksac.learner import Learner
 from tests.algorithm.steps import SPACES, batch, config, draws, equal, scalars
@@ -111,6 +114,20 @@ def test_the_reductions_for_target_and_policy_are_apart():
     assert equal(plain.critic, for_policy.critic)
     assert not equal(plain.policy, for_policy.policy)
     assert not equal(plain.critic, for_target.critic)
+
+
+def test_targets_from_all_critics_and_from_their_mean_by_hand():
+    candidates = Candidates(None, torch.tensor([[-2.0]]), torch.ones(1, 1))  # alpha log pi is -1
+    given = candidates, torch.tensor(0.5), torch.tensor([10.0]), torch.tensor([0.5]), equations.smallest
+    quantiles = torch.tensor([[[[1.0, 5.0]]], [[[3.0, 2.0]]]])
+    assert distributional.Quantiles(1).target(quantiles, *given).tolist() == [[11.0, 11.5]]  # of 1 and 2, less -1
+    assert distributional.Quantiles(1, averaged=True).target(quantiles, *given).tolist() == [[11.5, 12.25]]
+    # of the values -4, 0, 4 the first critic gives 0 all, the second shares it out between 0 and 4
+    logits = torch.tensor([[[[-math.inf, 0.0, -math.inf]]], [[[-math.inf, 0.0, 0.0]]]])
+    at = candidates, torch.tensor(0.5), torch.tensor([-0.5]), torch.tensor([0.5]), equations.smallest
+    lowest, averaged = (distributional.Categories(3, 4.0, each).target(logits, *at) for each in (False, True))
+    assert lowest.tolist() == [[0.0, 1.0, 0.0]]  # 0 becomes -0.5 + (0 + 1) / 2
+    assert averaged.tolist() == [[0.0, pytest.approx(0.75 + 0.25 / 2), pytest.approx(0.25 / 2)]]  # 4 becomes 2
 
 
 def test_td_errors_are_those_of_each_transition():

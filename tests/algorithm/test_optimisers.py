@@ -1,5 +1,7 @@
 """Optimisers against those of PyTorch, alone and one after the other."""
 
+import math
+
 import pytest
 import torch
 
@@ -97,3 +99,19 @@ def test_a_cosine_is_that_of_pytorch():
         optimiser.step()
         scheduler.step()
     assert rate(100) == pytest.approx(0.05)
+
+
+def test_scale_and_shift_of_each_norm_are_brought_to_a_mean_square_of_one_together():
+    parameters = {"norms.0.weight": [3.0, 1.0], "norms.0.bias": [0.0, 4.0], "final.weight": [6.0, 8.0], "other": [9.0]}
+    parameters = {name: torch.tensor(each, dtype=torch.float64) for name, each in parameters.items()}
+    change = {name: torch.zeros_like(each) for name, each in parameters.items()} | {
+        "norms.0.weight": torch.tensor([0, -1])
+    }
+    optimiser = optimisers.unit_scales(lambda name: name != "other")
+    changed, _ = optimiser.update(change, {}, parameters, {})
+    found = {name: (parameters[name] + each).tolist() for name, each in changed.items()}
+    factor = 1 / math.sqrt((9 + 16) / 2)  # of (3, 0) and (0, 4)
+    assert found["norms.0.weight"] == pytest.approx([3 * factor, 0.0])
+    assert found["norms.0.bias"] == pytest.approx([0.0, 4 * factor])
+    assert found["final.weight"] == pytest.approx([6 / math.sqrt(50), 8 / math.sqrt(50)])
+    assert found["other"] == [9.0]

@@ -87,8 +87,10 @@ CHOICES = {
     "weight_norm": (False, True),
     "target_entropy": (None, "half"),
     "dropout": (0.0, 0.1),
-    "blocks": ("none", "pre-norm"),
+    "blocks": ("none", "pre-norm", "post-norm", "hyperspherical", "batch-norm"),
     "reset_every": (None, 2),
+    "reset_at": (None, (1, 2)),
+    "target_q": ("smallest", "mean"),
     "critic_hidden": (None, (5, 3)),
     "weight_decay": (0.0, 0.01),
     "clip_gradients": (None, 0.5),
@@ -173,6 +175,9 @@ def test_every_pair_of_parts_trains_for_three_steps_or_is_refused_with_a_sentenc
         {"critic_norm": "batch", "policy_norm": "batch", "target_network": False, "policy_delay": 3},
         *({"returns": "quantiles", "critics": 3}, {"critics": 4, "target_critics": 2, "critic_norm": "layer"}),
         {"blocks": "pre-norm", "hidden": (6,), "critic_hidden": (9, 9), "critics": 3},
+        {"blocks": "batch-norm", "hidden": (6,), "critic_hidden": (9, 9), "policy_delay": 2},
+        {"blocks": "post-norm", "hidden": (6,), "critic_hidden": (9, 9), "target_q": "mean"},
+        {"blocks": "hyperspherical", "hidden": (6,), "critic_hidden": (9, 9), "weight_norm": True},
     ],
 )
 def test_products_in_a_step_are_those_that_its_parts_need_and_the_cost_says(settings, discrete):

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from torch.distributions import Normal
+from torch.distributions import Normal, TanhTransform
 
 from rucksac.algorithm.update import Batch
 from rucksac.building import build
@@ -20,6 +20,7 @@ from tests.algorithm.steps import SPACES, config
 
 STEPS, ROWS = 50, 7
 PARTS = ("policy", "critic", "state_value")
+SLOPE = TanhTransform().log_abs_det_jacobian
 
 
 class Reference:
@@ -43,6 +44,7 @@ class Reference:
             for name, network in self.networks.items()
         }
         self.adam["temperature"] = torch.optim.Adam([self.log_alpha], self.config.lr, (self.config.adam_beta, 0.999))
+        self.joint = "batch-before" in self.config.critic_norm or "batch" in self.config.blocks
         self.steps = 0
 
     def soft_value(self, policy, critic, obs, noise, spread, pick, alpha):
@@ -59,7 +61,7 @@ class Reference:
         mean, log_std = output.chunk(2, -1)
         normal = Normal(mean, log_std.clamp(-20, 2).exp())
         u = mean + normal.stddev * noise
-        log_prob = (normal.log_prob(u) - torch.log(1 - u.tanh() ** 2)).sum(-1)
+        log_prob = (normal.log_prob(u) - SLOPE(u, None)).sum(-1)
         return pick(critic(obs, u.tanh())) - alpha * log_prob, -log_prob.mean()
 
     def joint_target(self, policy, critic, batch, noise, alpha):
@@ -67,7 +69,7 @@ class Reference:
         with torch.no_grad():
             mean, log_std = policy(batch.next_obs).chunk(2, -1)
             u = mean + log_std.clamp(-20, 2).exp() * noise
-            log_prob = (Normal(mean, log_std.clamp(-20, 2).exp()).log_prob(u) - torch.log(1 - u.tanh() ** 2)).sum(-1)
+            log_prob = (Normal(mean, log_std.clamp(-20, 2).exp()).log_prob(u) - SLOPE(u, None)).sum(-1)
         critic.train()
         both = critic(torch.cat([batch.obs, batch.next_obs]), torch.cat([batch.action, u.tanh()]))
         next_q = both[:, ROWS:].detach().min(0).values
@@ -77,10 +79,12 @@ class Reference:
         with torch.no_grad():
             mean, log_std = policy(batch.next_obs).chunk(2, -1)
             u = mean + log_std.clamp(-20, 2).exp() * noise
-            log_prob = (Normal(mean, log_std.clamp(-20, 2).exp()).log_prob(u) - torch.log(1 - u.tanh() ** 2)).sum(-1)
+            log_prob = (Normal(mean, log_std.clamp(-20, 2).exp()).log_prob(u) - SLOPE(u, None)).sum(-1)
             found = []
-            for row, atoms in enumerate(self.slow["critic"](batch.next_obs, u.tanh()).transpose(0, 1).flatten(1)):
-                kept = sorted(atoms.tolist())[: len(atoms) - self.config.critics * self.config.dropped_quantiles]
+            for row, each in enumerate(self.slow["critic"](batch.next_obs, u.tanh()).transpose(0, 1)):
+                kept = sorted(each.flatten().tolist())[: -self.config.critics * self.config.dropped_quantiles]
+                if self.config.target_q == "mean":
+                    kept = [sum(quantile) / len(quantile) for quantile in zip(*each.tolist(), strict=True)]
                 value = torch.tensor(kept) - alpha * log_prob[row]
                 found.append(batch.reward[row] + batch.discount[row] * value)
             return torch.stack(found)
@@ -110,9 +114,9 @@ class Reference:
         with torch.no_grad():
             mean, log_std = policy(batch.next_obs).chunk(2, -1)
             u = mean + log_std.clamp(-20, 2).exp() * noise
-            log_prob = (Normal(mean, log_std.clamp(-20, 2).exp()).log_prob(u) - torch.log(1 - u.tanh() ** 2)).sum(-1)
+            log_prob = (Normal(mean, log_std.clamp(-20, 2).exp()).log_prob(u) - SLOPE(u, None)).sum(-1)
             slow = copy.deepcopy(self.slow["critic"])
-            if self.config.critic_norm == "batch-before":
+            if self.joint:
                 both = torch.cat([batch.obs, batch.next_obs]), torch.cat([batch.action, u.tanh()])
                 logits = slow.train()(*both)[:, ROWS:]
             else:
@@ -121,6 +125,8 @@ class Reference:
             for row in range(ROWS):
                 each = [answer.softmax(-1) for answer in logits[:, row]]
                 chosen = min(each, key=lambda p: sum(p[i] * (i * width - bound) for i in range(count)))
+                if self.config.target_q == "mean":
+                    chosen = sum(each) / len(each)
                 for index, probability in enumerate(chosen):
                     value = index * width - bound - alpha * log_prob[row]
                     place = (min(bound, max(-bound, batch.reward[row] + batch.discount[row] * value)) + bound) / width
@@ -152,6 +158,13 @@ class Reference:
             for layer, weight in self.networks[name].named_parameters():
                 if "layers" in layer and "weight" in layer:
                     weight.data = torch.nn.functional.normalize(weight.data, dim=-2)
+            if self.config.blocks == "batch-norm":
+                network = getattr(self.networks[name], "mlp", self.networks[name])
+                for norm in (*network.norms, network.final):
+                    both = [parameter.data for parameter in norm.parameters()]
+                    length = torch.cat(both, -1).square().sum(-1, keepdim=True).sqrt()
+                    for each in both:
+                        each *= each.shape[-1] ** 0.5 / length
 
     def update(self, batch, noise):
         self.steps += 1
@@ -169,7 +182,7 @@ class Reference:
             answers = (critic(batch.obs) * batch.action.unsqueeze(-1)).sum(-2)
         elif config.returns == "categories":
             target, answers = self.category_target(policy, batch, noise[0], alpha), critic(batch.obs, batch.action)
-            if config.critic_norm == "batch-before":
+            if self.joint:
                 next_action = self.action_to_come(policy, batch, noise[0])
                 both = torch.cat([batch.obs, batch.next_obs]), torch.cat([batch.action, next_action])
                 answers = critic.train()(*both)[:, :ROWS]
@@ -179,7 +192,8 @@ class Reference:
             with torch.no_grad():
                 judge = self.slow.get("policy", policy), self.slow.get("critic", critic)
                 obs = batch.obs if value else batch.next_obs
-                one = (lambda q: q[noise[2]].min(0).values) if config.target_critics else smallest
+                one = average if config.target_q == "mean" else smallest
+                one = (lambda q: q[noise[2]].min(0).values) if config.target_critics else one
                 soft, _ = self.soft_value(*judge, obs, noise[0], config.target_noise, one, alpha * to_come)
                 next_value = self.slow["state_value"](batch.next_obs).squeeze(-1) if value else soft
                 target = batch.reward + batch.discount * next_value
@@ -244,6 +258,20 @@ KINDS = {
     },
     "simba": {
         "blocks": "pre-norm", "hidden": (8,), "critic_hidden": (6, 6), "weight_decay": 0.5, "target_entropy": "half",
+    },
+    "bro": {
+        "blocks": "post-norm", "hidden": (4,), "critic_hidden": (6, 6), "weight_decay": 0.5, "target_entropy": "half",
+        "returns": "quantiles", "quantiles": 5, "target_q": "mean", "policy_q": "mean",
+    },
+    "mean-target": {"target_q": "mean", "critics": 3, "temperature_loss": "log"},
+    "mean-categories": {"target_q": "mean", "returns": "categories", "categories": 9, "largest_return": 3.0},
+    "simbav2": {
+        "blocks": "hyperspherical", "hidden": (8,), "critic_hidden": (6, 6), "weight_norm": True, "adam_beta": 0.5,
+        "returns": "categories", "categories": 9, "largest_return": 3.0, "target_entropy": "half",
+    },
+    "flashsac": {
+        "blocks": "batch-norm", "hidden": (4, 4), "critic_hidden": (6,), "weight_norm": True, "policy_delay": 2,
+        "returns": "categories", "categories": 9, "largest_return": 3.0, "target_entropy": "half", "tau": 0.01,
     },
     "layer-norm": {"critic_norm": "layer", "policy_norm": "layer"},
     "joint-batch-norm": {"critic_norm": "batch", "policy_norm": "batch", "target_network": False, "adam_beta": 0.5},

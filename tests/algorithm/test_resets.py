@@ -5,6 +5,7 @@ import copy
 import pytest
 
 from rucksac.algorithm.recipes import RECIPES
+from rucksac.algorithm.resets import resets_of
 from rucksac.algorithm.update import write_back
 from rucksac.building import build
 from rucksac.errors import UsageError
@@ -19,6 +20,7 @@ def settings_of(name):
     kept = (
         "steps",
         "reset_every",
+        "reset_at",
         "hidden",
         "critic_hidden",
         "batch_size",
@@ -27,6 +29,7 @@ def settings_of(name):
         "utd",
         "lr_schedule",
         "lr_steps",
+        "lr_end",
     )
     small = {key: value for key, value in recipe.items() if key not in kept}
     return {**small, "hidden": (8, 8), "policy_delay": min(2, small["policy_delay"])}
@@ -63,12 +66,15 @@ def test_what_begins_anew_is_drawn_from_the_seed_and_the_number_of_the_reset():
         assert not any(each.any() for each in moments)
 
 
-def test_bias_corrections_begin_anew_and_learning_rates_go_on():
+@pytest.mark.parametrize(
+    ("resets", "begins"), [({"reset_every": 7}, range(1, 60, 7)), ({"reset_at": (5, 9, 40)}, (6, 10, 41))]
+)
+def test_bias_corrections_begin_anew_and_learning_rates_go_on(resets, begins):
     settings = {"policy_delay": 3, "lr_schedule": "linear", "lr_end": 0.0, "steps": 100, "warmup": 10, "lr": 1e-2}
-    algorithm = learner(**settings, reset_every=7).agent.algorithm
+    algorithm = learner(**settings, **resets).agent.algorithm
     critic_age = policy_age = 0
     for count in range(1, 60):
-        if count % 7 == 1:
+        if count in begins:
             critic_age = policy_age = 0
         critic_age += 1
         rates = {"critic": (critic_age, count)}
@@ -81,6 +87,21 @@ def test_bias_corrections_begin_anew_and_learning_rates_go_on():
             assert size == pytest.approx(rate * (1 - 0.999**age) ** 0.5 / (1 - 0.9**age)), (name, count)
 
 
+def test_resets_come_after_the_steps_that_are_named_and_after_every_so_many():
+    resets = resets_of(config(reset_at=(3, 7, 8), reset_every=4))
+    assert [resets.due(done) for done in range(10)] == [0, 0, 0, 1, 2, 0, 0, 3, 5, 0]
+    assert [resets.last(done) for done in range(10)] == [0, 0, 0, 3, 4, 4, 4, 7, 8, 8]
+    assert resets_of(config()) is None
+    learns, last = learner(reset_at=3), learner(reset_at=(3, 5))
+    assert learns.agent.config.reset_at == (3,)
+    for number in range(5):
+        assert learns.update(batch(number)).metrics == last.update(batch(number)).metrics
+    assert learns.update(batch()).metrics != last.update(batch()).metrics
+    for wrong in ((0,), (3, 3), (5, 4), (), "3"):
+        with pytest.raises(UsageError, match="--reset-at is .*, but must be left out or one or more rising whole num"):
+            config(reset_at=wrong)
+
+
 def test_the_memory_of_the_state_stays_the_same():
     learns = learner(reset_every=2)
     leaves = {name: tensor.data_ptr() for name, tensor in learns.agent.tensors().items()}
@@ -90,5 +111,6 @@ def test_the_memory_of_the_state_stays_the_same():
 
 
 def test_networks_of_a_persons_own_cannot_begin_anew():
-    with pytest.raises(UsageError, match="--reset-every is for rucksac's own networks, .* leave it out with modules"):
-        build(config(reset_every=5), SPACES, OwnPolicy(), OwnCritic())
+    for name, value in (("every", 5), ("at", (5, 9))):
+        with pytest.raises(UsageError, match=f"--reset-{name} is for rucksac's own networks, .* leave it out with mod"):
+            build(config(**{f"reset_{name}": value}), SPACES, OwnPolicy(), OwnCritic())

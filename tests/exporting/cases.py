@@ -79,9 +79,12 @@ CASES = {  # what is seen, the actions, settings, own networks
     "batch norm": (FAR, UNEQUAL, {"policy_norm": "batch", "activation": "tanh"}),
     "batch norm before": (FAR, UNEQUAL, {"policy_norm": "batch-before", "weight_norm": True}),
     "blocks": (FAR, UNEQUAL, {"recipe": "simba", "hidden": (16, 16), "critic_hidden": (16,)}),
+    "bro": (FAR, UNEQUAL, {"blocks": "post-norm", "hidden": (16, 16), "weight_decay": 0.1}),
+    "flash": (FAR, UNEQUAL, {"blocks": "batch-norm", "hidden": (16, 16), "weight_norm": True}),
+    "sphere": (FAR, UNEQUAL, {"recipe": "simbav2", "hidden": (16, 16), "critic_hidden": (16,)}),
     "own": (THREE, UNEQUAL, {"policy": OwnPolicy, "critic": OwnCritic}),
 }
-OURS = [case for case in CASES if case not in ("blocks", "own")]  # what every format holds
+OURS = [case for case in CASES if case not in ("blocks", "bro", "flash", "sphere", "own")]  # what every format holds
 LARGE = 1e6  # observations that no network was made for
 
 

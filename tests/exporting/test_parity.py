@@ -22,7 +22,13 @@ from tests.exporting.cases import (
 )
 
 HALF_PRECISION = 0.05  # of the action range: what rounding to bf16 may cost
-COMBINATIONS = [(case, suffix) for case in CASES for suffix in FORMATS if case in OURS or suffix in (".onnx", ".pt2")]
+SLOW = ("bro", "flash", "sphere")  # kinds of blocks beside the one that stands for all
+COMBINATIONS = [
+    pytest.param(case, suffix, marks=pytest.mark.long if case in SLOW else ())
+    for case in CASES
+    for suffix in FORMATS
+    if case in OURS or suffix in (".onnx", ".pt2")
+]
 SAMPLED = [(case, suffix) for case in ("normalised", "choices", "td3") for suffix in FORMATS]
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from rucksac.config import Config
 
-EXPANSION = 4  # how much wider than a block its inner layer is (arXiv 2410.09754)
+EXPANSIONS = {"pre-norm": 4, "post-norm": 1, "hyperspherical": 4, "batch-norm": 4}
+"""How much wider than a block its inner layer is, by the kind of block."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,10 @@ class Architecture:
         if self.blocks == "none":
             return tuple(itertools.pairwise(self.widths))
         inputs, *hidden, outputs = self.widths
-        inside = [shape for width in hidden for shape in ((width, EXPANSION * width), (EXPANSION * width, width))]
+        wider = EXPANSIONS[self.blocks]
+        inside = [shape for width in hidden for shape in ((width, wider * width), (wider * width, width))]
+        if self.blocks == "hyperspherical":  # a constant beside the inputs, and a layer more before the output
+            inputs, inside = inputs + 1, [*inside, (hidden[-1], hidden[-1])]
         return ((inputs, hidden[0]), *inside, (hidden[-1], outputs))
 
     @property
@@ -50,7 +54,8 @@ class Architecture:
     def training(self) -> int:
         """Return the multiply-adds for one row forwards and back to the weights, and to a norm of the input."""
         inputs, outputs = self.shapes[0]
-        return 3 * self.weights - (0 if self.norm.startswith("batch") else (self.copies or 1) * inputs * outputs)
+        normed = self.norm.startswith("batch") or self.blocks == "batch-norm"
+        return 3 * self.weights - (0 if normed else (self.copies or 1) * inputs * outputs)
 
 
 def architectures(config: Config, obs_size: int, action_size: int, discrete: bool) -> dict[str, Architecture]:
@@ -81,7 +86,8 @@ def answers_of(config: Config) -> int:
 
 def judges_jointly(config: Config) -> bool:
     """Return whether the critics judge both states of a transition in one pass."""
-    return config.critic_norm == "batch-before" or (config.critic_norm == "batch" and not config.target_network)
+    before = config.critic_norm == "batch-before" or config.blocks == "batch-norm"
+    return before or (config.critic_norm == "batch" and not config.target_network)
 
 
 def multiply_adds(config: Config, obs_size: int, action_size: int, discrete: bool = False) -> float:

@@ -14,11 +14,12 @@ from rucksac.algorithm.policies import Candidates
 class Quantiles:
     """M quantiles per critic, at the middles of M equal shares of the return's distribution (TQC, arXiv 2005.04269).
 
-    The target's quantiles are those of all critics together without the largest, `dropped` for each critic. They are
-    for continuous actions alone: K is 1.
+    The target's quantiles are those of all critics together without the largest, `dropped` for each critic, or with
+    `averaged` the critics' means of each (BRO, arXiv 2405.16158). They are for continuous actions alone: K is 1.
     """
 
     dropped: int
+    averaged: bool = False
 
     metrics = ("q", "target_q", "q_spread")
 
@@ -31,8 +32,11 @@ class Quantiles:
     ) -> Tensor:
         """Return r + discount (z - alpha log pi) for each quantile z that is kept (Eq. 10 to 12)."""
         critics, _, _, quantiles = answers.shape
-        pooled = answers.squeeze(2).transpose(0, 1).flatten(1).sort(-1).values
-        kept = pooled[:, : critics * (quantiles - self.dropped)]
+        if self.averaged:
+            kept = equations.mean(answers.squeeze(2))
+        else:
+            pooled = answers.squeeze(2).transpose(0, 1).flatten(1).sort(-1).values
+            kept = pooled[:, : critics * (quantiles - self.dropped)]
         return equations.quantile_target(reward, discount, kept, alpha * candidates.log_prob)
 
     def loss(self, answers: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -50,12 +54,14 @@ class Quantiles:
 class Categories:
     """Probabilities of M values from -bound to bound, at equal distances, as logits (C51, arXiv 1707.06887).
 
-    The target is the whole distribution of the critic with the smaller expectation (XQC, BRC); discrete actions have
-    one each, mixed as the policy chooses them. Returns must lie within the bound, so rewards are normalised as a rule.
+    The target is the whole distribution of the critic with the smaller expectation (XQC), or with `averaged` the mean
+    of the critics' distributions (BRC, arXiv 2505.23150); discrete actions have one each, mixed as the policy chooses
+    them. Returns must lie within the bound, so rewards are normalised as a rule.
     """
 
     count: int
     bound: float
+    averaged: bool = False
 
     metrics = ("q", "target_q", "q_spread", "q_at_bound")
 
@@ -67,10 +73,12 @@ class Categories:
         self, answers: Tensor, candidates: Candidates, alpha: Tensor, reward: Tensor, discount: Tensor, __: Reduction
     ) -> Tensor:
         """Return the distribution of r + discount (z - alpha log pi), (B, M)."""
-        lowest = self.expected(answers).argmin(0).unsqueeze(-1).expand(1, *answers.shape[1:])
-        probabilities = answers.gather(0, lowest).squeeze(0).softmax(-1)
-        cost = alpha * candidates.log_prob
-        support = self._support(answers)
+        if self.averaged:
+            probabilities = equations.mean(answers.softmax(-1))
+        else:
+            lowest = self.expected(answers).argmin(0).unsqueeze(-1).expand(1, *answers.shape[1:])
+            probabilities = answers.gather(0, lowest).squeeze(0).softmax(-1)
+        cost, support = alpha * candidates.log_prob, self._support(answers)
         return equations.categorical_target(reward, discount, support, probabilities, candidates.weight, cost)
 
     def loss(self, answers: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:

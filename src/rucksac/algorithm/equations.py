@@ -195,6 +195,17 @@ def unit_columns(weight: Tensor) -> Tensor:
     return weight / weight.square().sum(-2, keepdim=True).sqrt().clamp(min=1e-8)
 
 
+def unit_scales(*rows: Tensor) -> list[Tensor]:
+    """Return rows (..., H) that belong together, times one factor, so that their squares' sum has the mean 1 over H."""
+    total = torch.stack([each.square() for each in rows]).sum(0).mean(-1, keepdim=True)
+    return [each * (total + 1e-8).rsqrt() for each in rows]
+
+
+def unit_rows(x: Tensor) -> Tensor:
+    """Return rows (..., H) brought to length 1; those much shorter than 1e-8 stay near zero."""
+    return x * (x.square().sum(-1, keepdim=True) + 1e-16).rsqrt()
+
+
 def _ranks(**tensors: tuple[Tensor | None, int]) -> None:
     for name, (tensor, rank) in tensors.items():
         if tensor is not None and tensor.dim() != rank:

@@ -7,7 +7,7 @@ the state of learning like any parameter.
 import torch
 from torch import Tensor, nn
 
-LAYER_NORM_EPSILON = 1e-5
+LAYER_NORM_EPSILON, RMS_NORM_EPSILON = 1e-5, 1e-6
 RENORM_EPSILON, RENORM_MOMENTUM, RENORM_WARMUP = 1e-3, 0.99, 100_000
 LARGEST_SCALE, LARGEST_SHIFT = 3.0, 5.0
 
@@ -26,6 +26,34 @@ class LayerNorm(nn.Module):
         return (
             centred * (centred.square().mean(-1, keepdim=True) + LAYER_NORM_EPSILON).rsqrt() * self.weight + self.bias
         )
+
+
+class RMSNorm(nn.Module):
+    """Divide each row by its root mean square, then scale each number (arXiv 1910.07467)."""
+
+    def __init__(self, size: int, copies: int | None) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones((size,) if copies is None else (copies, 1, size)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised rows."""
+        return x * (x.square().mean(-1, keepdim=True) + RMS_NORM_EPSILON).rsqrt() * self.weight
+
+
+class Scale(nn.Module):
+    """Multiply each number by a factor that begins at `initial` (arXiv 2502.15280).
+
+    The parameter begins at `unit`: the smaller that is, the faster the factor moves for one learning rate.
+    """
+
+    def __init__(self, size: int, copies: int | None, initial: float, unit: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((size,) if copies is None else (copies, 1, size), unit))
+        self.gain = initial / unit
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the scaled rows."""
+        return x * (self.gain * self.weight)
 
 
 class Dropout(nn.Module):

@@ -8,6 +8,7 @@ import torch
 
 from rucksac.algorithm import equations
 from rucksac.algorithm.networks import Weights
+from rucksac.algorithm.resets import Resets
 
 Moments = dict[str, Weights]
 """The state of an optimiser: tensors like the parameters, by what they are."""
@@ -49,11 +50,11 @@ def annealed(lr: float, shape: str, end: float, progress: Callable[[int], float]
     return rate
 
 
-def since_reset(every: int | None, delay: int = 1) -> Age:
-    """Return the age of moments that begin anew every so many gradient steps, of which each `delay`-th is an update."""
-    if every is None:
+def since_reset(resets: Resets | None, delay: int = 1) -> Age:
+    """Return the age of moments that begin anew with each reset, where each `delay`-th gradient step is an update."""
+    if resets is None:
         return lambda count: count
-    return lambda count: count - (count * delay - 1) // every * every // delay
+    return lambda count: count - resets.last(count * delay - 1) // delay
 
 
 UNBROKEN = since_reset(None)
@@ -116,6 +117,25 @@ def unit_columns(names: Callable[[str], bool]) -> Optimiser:
             for name, each in change.items()
             if names(name)
         }
+        return change | projected, {}
+
+    return Optimiser(lambda _: {}, update, lambda _: {})
+
+
+def unit_scales(names: Callable[[str], bool]) -> Optimiser:
+    """Return what brings scale and shift of each norm back to a mean square of 1 together (FlashSAC, arXiv 2604.04539).
+
+    They are the parameters of these names; those of one norm differ in what follows the last dot.
+    """
+
+    def update(change: Weights, _: Moments, parameters: Weights, __: Weights) -> tuple[Weights, Moments]:
+        norms: dict[str, list[str]] = {}
+        for name in filter(names, change):
+            norms.setdefault(name.rpartition(".")[0], []).append(name)
+        projected: Weights = {}
+        for together in norms.values():
+            scaled = equations.unit_scales(*(parameters[name] + change[name] for name in together))
+            projected |= {name: each - parameters[name] for name, each in zip(together, scaled, strict=True)}
         return change | projected, {}
 
     return Optimiser(lambda _: {}, update, lambda _: {})

@@ -182,6 +182,44 @@ RECIPES: dict[str, Recipe] = {
             ("--gamma 0.99", "where episodes have 500 steps: (T/5 - 1) / (T/5), from 0.95 to 0.995"),
         ),
     ),
+    "simbav2": Recipe(
+        "arXiv 2502.15280, DAVIAN-Robotics/SimbaV2",
+        "Rows and weights of length 1 all along, categorical critics, rewards by spread and largest of returns.",
+        Config(
+            steps=1_000_000, warmup=5_000, hidden=(128,), critic_hidden=(512, 512), blocks="hyperspherical",
+            weight_norm=True, returns="categories", normalise_observations=True, normalise_rewards=True,
+            bound_returns=True, lr=1e-4, lr_schedule="linear", lr_end=0.5, initial_alpha=0.01, target_entropy="half",
+            temperature_loss="alpha", gamma=0.995,
+        ),
+        (
+            ("--critics 1", "where no episode terminates"),
+            ("--utd 2", "two gradient steps per action, as in its authors' ablations"),
+            ("--gamma 0.99", "where episodes have 500 steps: (T/5 - 1) / (T/5), from 0.95 to 0.995"),
+            ("--hidden 128 --critic-hidden 128 128", "the narrow one: 3.6 times the arithmetic of sac"),
+        ),
+    ),
+    "bro": Recipe(
+        "arXiv 2405.16158, naumix/BiggerRegularizedOptimistic",
+        "Residual blocks with layer norm after each layer, the mean of 100 quantiles, ten gradient steps, resets.",
+        Config(
+            steps=1_000_000, warmup=2_500, hidden=(256,), critic_hidden=(512, 512), blocks="post-norm",
+            returns="quantiles", quantiles=100, target_q="mean", policy_q="mean", batch_size=128, lr=3e-4,
+            weight_decay=1e-4, utd=10.0, target_entropy="half", temperature_loss="alpha",
+            reset_at=(125_000, 475_000, 2_475_000, 4_975_000, 7_475_000, 9_975_000, 14_975_000, 19_975_000),
+        ),
+        (("--utd 2 --reset-at 25000", "its fast version: one reset, after 15,000 environment steps"),),
+    ),
+    "flashsac": Recipe(
+        "arXiv 2604.04539, Holiday-Robot/FlashSAC",
+        "Residual blocks with batch norm over both states, unit weights, categorical critics, batches of 512.",
+        Config(
+            steps=1_000_000, warmup=10_000, hidden=(128, 128), critic_hidden=(256, 256), blocks="batch-norm",
+            weight_norm=True, returns="categories", normalise_rewards=True, bound_returns=True, batch_size=512,
+            lr=3e-4, lr_schedule="cosine", lr_end=0.5, tau=0.01, policy_delay=2, initial_alpha=0.01,
+            target_entropy="half", temperature_loss="alpha",
+        ),
+        (("--critic-hidden 128 128 --batch-size 256", "for a processor: a seventh of the arithmetic"),),
+    ),
 }  # fmt: skip
 
 

@@ -107,9 +107,8 @@ def _observations(seen: Evidence) -> Iterator[Finding]:
             "check that they are meant to be there and that no sensor is stuck",
         )  # fmt: skip
     varied = amounts & ~constant
-    seen_raw = not seen.config.normalise_observations and not (
-        seen.config.policy_norm.startswith("batch") and seen.config.critic_norm.startswith("batch")
-    )
+    batch_norm = seen.config.policy_norm.startswith("batch") and seen.config.critic_norm.startswith("batch")
+    seen_raw = not (seen.config.normalise_observations or batch_norm or seen.config.blocks == "batch-norm")
     if seen_raw and varied.any():
         largest, smallest = float(rms[varied].max()), float(spread[varied].min())
         if largest > UNEVEN * smallest or largest > VERY_LARGE:
