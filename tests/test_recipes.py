@@ -101,6 +101,16 @@ SOURCES = {
         "policy_delay": 20, "warmup": 5_000, "target_entropy": "half", "initial_alpha": 1.0, "steps": 250_000,
         "initialisation": "xavier", "demonstration_share": 0.5, "offline_steps": 0, "temperature_loss": "alpha",
     },
+    "drq": {
+        "hidden": (1024, 1024), "frame_stack": 3, "augment": "shift", "buffer_size": 100_000, "batch_size": 512,
+        "lr": 1e-3, "gamma": 0.99, "tau": 0.01, "target_every": 2, "policy_delay": 2, "initial_alpha": 0.1,
+        "critics": 2, "warmup": 1_000, "utd": 1.0, "policy_q": "smallest", "target_entropy": None,
+    },
+    "drq-v2": {
+        "hidden": (1024, 1024), "frame_stack": 3, "augment": "shift", "buffer_size": 1_000_000, "batch_size": 256,
+        "lr": 1e-4, "gamma": 0.99, "tau": 0.01, "n_step": 3, "utd": 0.5, "critics": 2, "policy_q": "smallest",
+        "deterministic_policy": True, "target_policy": False, "noise_clip": 0.3, "warmup": 2_000,
+    },
     "simba": {
         "hidden": (128,), "critic_hidden": (512, 512), "blocks": "pre-norm", "critics": 2, "policy_q": "smallest",
         "normalise_observations": True, "lr": 1e-4, "weight_decay": 0.01, "initial_alpha": 0.01, "batch_size": 256,
@@ -312,7 +322,7 @@ QUICK = {
     "steps": 1_000, "warmup": 64, "learning_starts": None, "batch_size": 64, "hidden": (32, 32), "lr": 3e-3,
     "policy_lr": None, "critic_hidden": None, "tau": 0.05, "gamma": 0.9, "compile": "never", "threads": 1,
     "eval_every": 100_000,
-    "eval_episodes": 1, "checkpoint_every": 100_000, "buffer_size": 4_000,
+    "eval_episodes": 1, "frame_stack": 1, "augment": "none", "checkpoint_every": 100_000, "buffer_size": 4_000,
 }  # fmt: skip
 
 

@@ -333,3 +333,35 @@ class Robot(World):
     def _write(self, word):
         with open(self.log, "a") as file:
             file.write(word + "\n")
+
+
+class Screen(World):
+    """Shows a bright column in a picture; the reward says how near the action was to its place, then it moves.
+
+    Frames differ by their first pixel, which counts them. With `numbers` the observation is a Dict with the place too.
+    """
+
+    def __init__(self, order="HWC", numbers=False, size=16, length=8):
+        self.order, self.numbers, self.size, self.length = order, numbers, size, length
+        shape = {"HWC": (size, size, 3), "CHW": (2, size, size), "HW": (size, size)}[order]
+        self.observation_space = Box(0, 255, shape, np.uint8)
+        if numbers:
+            self.observation_space = Dict(eye=self.observation_space, place=Box(-1.0, 1.0, (1,), np.float32))
+
+    def reset(self, *, seed=None, options=None):
+        gymnasium.Env.reset(self, seed=seed)
+        self.steps, self.frames = 0, int(self.np_random.integers(100))
+        self.place = self.np_random.uniform(-0.9, 0.9)
+        return self.seen(), {}
+
+    def seen(self):
+        picture = np.zeros((self.size, self.size, 3), np.uint8)
+        picture[:, round((self.place + 1.0) / 2.0 * (self.size - 1))] = 200
+        picture[0, 0] = self.frames
+        picture = {"HWC": picture, "CHW": picture[..., :2].transpose(2, 0, 1), "HW": picture[..., 0]}[self.order]
+        return {"eye": picture, "place": np.array([self.place], np.float32)} if self.numbers else picture
+
+    def step(self, action):
+        reward = 1.0 - abs(float(action[0]) - self.place)
+        self.steps, self.frames, self.place = self.steps + 1, self.frames + 1, self.np_random.uniform(-0.9, 0.9)
+        return self.seen(), reward, False, self.steps == self.length, {}

@@ -10,12 +10,13 @@ from torch import nn
 
 from rucksac.agent import Agent
 from rucksac.algorithm import equations
-from rucksac.algorithm.architecture import Architecture, answers_of, architectures, judges_jointly
+from rucksac.algorithm.architecture import Architecture, Encoder, answers_of, architectures, judges_jointly
 from rucksac.algorithm.blocks import NETWORKS
 from rucksac.algorithm.categorical import Categorical
 from rucksac.algorithm.critics import EXPECTED_RETURN, Critic, ReturnModel
 from rucksac.algorithm.deterministic import Deterministic
 from rucksac.algorithm.distributional import Categories, Quantiles
+from rucksac.algorithm.encoder import CONVOLUTIONS, Seeing
 from rucksac.algorithm.networks import ChoiceMLP, PairMLP, call, weights_of
 from rucksac.algorithm.optimisers import (
     Optimiser,
@@ -74,12 +75,23 @@ def build(
         )
     if config.weight_norm and not default_networks:
         raise UsageError("--weight-norm is for rucksac's own networks; leave it out with modules of your own")
+    if spaces.observations.pictures and (policy is None) != (critic is None):
+        raise UsageError(
+            "observations have pictures, which rucksac's own networks see by convolutions that the critics learn and "
+            "the policy reads; give both policy and critic, or none"
+        )
+    if config.normalise_observations and not spaces.numbers:
+        raise UsageError(
+            "--normalise-observations is for numbers, but here are nothing but pictures, which have a scale of their "
+            "own; leave it out"
+        )
     discrete = isinstance(spaces.actions, Choices)
     acting, evaluation, improvement = _distributions(config, spaces)
     obs_size, action_size = spaces.obs_size, spaces.action_size
-    described = architectures(config, obs_size, action_size, discrete)
+    described, encoder = describe(config, spaces)
+    encoder = encoder if default_networks else None
     given = {"policy": policy, "critic": critic}
-    networks = _networks(config, described, discrete, given)
+    networks = _networks(config, described, discrete, given, encoder)
     policy, critic, state_value = networks["policy"], networks["critic"], networks.get("state_value")
     obs, action = torch.zeros(3, obs_size), torch.zeros(3, action_size)
     _check("policy", policy, (obs,), (3, improvement.outputs(action_size)))
@@ -108,7 +120,7 @@ def build(
             joint=judges_jointly(config),
             count=config.critics,
             subset=config.target_critics,
-            stacked=given["critic"] is None,
+            stacked=given["critic"] is None and encoder is None,
         ),
         optimisers={name: _optimiser(config, name) for name in [*described, "temperature"]},
         target_entropy=_target_entropy(config, discrete, *improvement.entropies(action_size)),
@@ -123,16 +135,17 @@ def build(
         temperature_loss=equations.log_temperature_loss
         if config.temperature_loss == "log"
         else equations.temperature_loss,
+        shared=tuple(name for name in weights_of(critic)[0] if name.startswith(CONVOLUTIONS)) if encoder else (),
         entropy_to_come=not discrete if config.entropy_to_come == "auto" else config.entropy_to_come == "always",
     )
     normaliser = None
     if config.normalise_observations or config.normalise_rewards or config.reward_scale != 1.0:
         what = config.normalise_observations, config.normalise_rewards, config.reward_scale
         bound = config.largest_return if config.bound_returns else None
-        normaliser = Normaliser(obs_size, config.env_count, config.gamma, *what, bound)
+        normaliser = Normaliser(spaces.numbers, config.env_count, config.gamma, *what, bound)
 
     def begin(resets: int) -> State:
-        parts = _networks(config, described, discrete, {}, resets) if resets else networks
+        parts = _networks(config, described, discrete, {}, encoder, resets) if resets else networks
         fresh = dataclasses.replace(
             algorithm,
             policy=parts["policy"],
@@ -144,11 +157,20 @@ def build(
     return Agent(config, spaces, algorithm, normaliser, default_networks, begin)
 
 
+def describe(config: Config, spaces: Spaces) -> tuple[dict[str, Architecture], Encoder | None]:
+    """Return rucksac's own networks for rows of numbers, by name, and what makes such rows of pictures, if need be."""
+    pictures = spaces.observations.pictures
+    encoder = Encoder(spaces.numbers, pictures) if pictures else None
+    size = encoder.outputs if encoder else spaces.obs_size
+    return architectures(config, size, spaces.action_size, isinstance(spaces.actions, Choices)), encoder
+
+
 def _networks(
     config: Config,
     described: dict[str, Architecture],
     discrete: bool,
     given: dict[str, nn.Module | None],
+    encoder: Encoder | None,
     resets: int = 0,
 ) -> dict[str, nn.Module]:
     """Return the networks described, or those given in their place; first weights differ from reset to reset."""
@@ -164,6 +186,7 @@ def _networks(
                 network = ChoiceMLP(architecture, weights, kind, answers_of(config))
             else:
                 network = kind(architecture, weights)
+            network = Seeing(encoder, network, weights, learned=name == "critic") if encoder else network
         networks[name] = network
     return networks
 
@@ -204,12 +227,12 @@ def _optimiser(config: Config, name: str) -> Optimiser:
 
 def _is_matrix(name: str) -> bool:
     """Return whether this is the weight of a layer of rucksac's own networks, such as mlp.layers.0.weight."""
-    return bool(re.fullmatch(r"(mlp\.)?layers\.\d+\.weight", name))
+    return bool(re.fullmatch(r"(network\.)?(mlp\.)?layers\.\d+\.weight", name))
 
 
 def _is_norm(name: str) -> bool:
     """Return whether this is scale or shift of a norm between such layers, such as mlp.norms.0.bias."""
-    return bool(re.fullmatch(r"(mlp\.)?(norms\.\d+|final)\.(weight|bias)", name))
+    return bool(re.fullmatch(r"(network\.)?(mlp\.)?(norms\.\d+|final)\.(weight|bias)", name))
 
 
 def _rate(config: Config, name: str) -> Rate:

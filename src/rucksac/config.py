@@ -125,6 +125,8 @@ class Config:
     """Steps after which an episode is cut off, in place of the environment's own limit."""
     frame_skip: Annotated[int, ENVIRONMENT, whole(1, 10_000)] = 1
     """Environment steps for which each action is repeated; all of them count as one, rewards added."""
+    frame_stack: Annotated[int, ENVIRONMENT, whole(1, 12)] = 1
+    """Latest frames of each picture that an observation shows; replay memory keeps one copy of each."""
     action_low: Annotated[tuple[float, ...] | None, ENVIRONMENT, either(None, BOUNDS)] = None
     """Lower bounds of the actions, one for all dimensions or one each; the environment's own if not given."""
     action_high: Annotated[tuple[float, ...] | None, ENVIRONMENT, either(None, BOUNDS)] = None
@@ -168,6 +170,8 @@ class Config:
     """Draw transitions in proportion to their TD errors to this power (prioritised replay); 0 draws uniformly."""
     priority_beta: Annotated[float, REPLAY, between(0.0, 1.0), UNIFORM] = 0.4
     """How much of what priorities change in the critics' loss is taken back by weights: 0 nothing, 1 all."""
+    augment: Annotated[Literal["none", "shift"], REPLAY] = "none"
+    """What becomes of pictures in batches: nothing, or a random shift by up to 4 pixels each way."""
     hindsight: Annotated[int, REPLAY, whole(0, 1_000)] = 0
     """Transitions with a goal that was achieved later, for each with its own goal; for environments with goals."""
     hindsight_strategy: Annotated[Literal["future", "final", "episode"], REPLAY, OWN_GOALS] = "future"
@@ -349,15 +353,16 @@ class Config:
                 f"with --most-lag 0 acting waits for learning, with --control-rate {self.control_rate:g} for nothing; "
                 "leave one of them out"
             )
-        if self.buffer_size < 2 * self.env_count:
+        spent = (self.frame_stack - 1) * self.env_count  # rows that are kept for the frames of others alone
+        if self.buffer_size < (least := 2 * self.env_count + spent):
             raise UsageError(
-                f"{self.env_count} environments do not fit a replay memory of {self.buffer_size} rows, two each at "
-                f"least; give at least --buffer-size {2 * self.env_count}"
+                f"{self.env_count} environments do not fit a replay memory of {self.buffer_size} rows; "
+                f"give at least --buffer-size {least}"
             )
-        if self.buffer_size < 2 * self.batch_size + 2:  # even episodes of one step must fill a batch
+        if self.buffer_size < (least := 2 * self.batch_size + 2 + spent):  # even episodes of one step must fill a batch
             raise UsageError(
                 f"a batch of {self.batch_size} does not fit a replay memory of {self.buffer_size} rows; "
-                f"give at least --buffer-size {2 * self.batch_size + 2}"
+                f"give at least --buffer-size {least}"
             )
 
     def settled(self) -> "Config":

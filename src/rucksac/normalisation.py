@@ -46,6 +46,7 @@ class BoundedMoments(Moments):
 class Normaliser:
     """What the networks see instead of raw observations and rewards; replay memory keeps the raw ones.
 
+    Of an observation the first `numbers` are meant; what follows are pixels, which stay as they are.
     Observations become (obs - mean) / spread, rewards are divided by the spread of the discounted returns so far of
     each environment, so that a constant factor in the rewards makes no difference; both are cut off at `FARTHEST`. With
     `bound` they are divided by more where the largest of these returns would still be beyond it (arXiv 2502.15280).
@@ -54,7 +55,7 @@ class Normaliser:
 
     def __init__(
         self,
-        obs_size: int,
+        numbers: int,
         envs: int,
         gamma: float,
         observations: bool,
@@ -63,14 +64,14 @@ class Normaliser:
         bound: float | None = None,
     ) -> None:
         self.gamma, self.reward_scale = gamma, reward_scale
-        self.seen = Moments(obs_size) if observations else None
+        self.seen = Moments(numbers) if observations else None
         self.returns = (BoundedMoments(bound) if bound else Moments(1)) if rewards else None
         self.running = np.zeros(envs)  # each environment's discounted return so far in its episode
 
     def learn(self, env_index: int, obs: np.ndarray, reward: float, ended: bool) -> None:
         """Take in one environment step: the observation (O,) acted on and the reward for it."""
         if self.seen:
-            self.seen.add(obs)
+            self.seen.add(obs[: self.seen.mean.size])
         if self.returns:
             self.running[env_index] = self.gamma * self.running[env_index] + reward
             self.returns.add(self.running[env_index : env_index + 1])
@@ -81,8 +82,9 @@ class Normaliser:
         """Return observations (B, O) as the networks see them."""
         if not self.seen:
             return obs
-        scaled = (obs - self.seen.mean) / self.seen.spread
-        return scaled.clip(-FARTHEST, FARTHEST).astype(np.float32)
+        size = self.seen.mean.size
+        scaled = ((obs[:, :size] - self.seen.mean) / self.seen.spread).clip(-FARTHEST, FARTHEST).astype(np.float32)
+        return scaled if obs.shape[1] == size else np.concatenate([scaled, obs[:, size:]], 1)
 
     def rewards(self, reward: np.ndarray) -> np.ndarray:
         """Return rewards (B,) as the critics see them."""

@@ -2,11 +2,13 @@
 
 import numpy as np
 import torch
+from gymnasium.spaces import Box, Dict
 from torch.utils import _pytree as pytree
 
 from rucksac.algorithm.update import Batch
 from rucksac.building import build
 from rucksac.config import Config, with_settings
+from rucksac.environments.observations import Composite
 from rucksac.environments.spaces import Continuous, Numbers, Spaces
 from rucksac.learner import Learner
 
@@ -14,6 +16,8 @@ ACTIONS = Continuous((2,), np.dtype(np.float32), np.array([-1.0, -2.0]), np.arra
 
 
 SPACES = Spaces(Numbers((3,)), ACTIONS)
+PICTURES = Dict(a=Box(0, 255, (2, 15, 15, 1), np.uint8), b=Box(-1.0, 1.0, (3,)), c=Box(0, 255, (2, 16, 15), np.uint8))
+SEEING = Spaces(Composite(PICTURES), ACTIONS)
 
 
 ROWS = 7

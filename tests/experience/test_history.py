@@ -49,7 +49,7 @@ def test_a_memory_of_episodes_holds_them_and_nothing_else(steps):
     play(ring, moments(steps, 1, steps))
     episodes = list(episodes_of(ring, 0))
     memory = replay_of(episodes, COLUMNS)
-    segments.check(memory)
+    segments.settle(memory)
     assert len(memory) == sum(each.steps for each in episodes) == sum(1 for _ in transitions_of(memory, 0))
     again = list(episodes_of(memory, 0))
     assert len(again) == len(episodes)

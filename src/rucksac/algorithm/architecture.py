@@ -5,12 +5,14 @@ Counted are the multiply-adds of matrix products; all else is small beside them.
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from rucksac.config import Config
 
 EXPANSIONS = {"pre-norm": 4, "post-norm": 1, "hyperspherical": 4, "batch-norm": 4}
 """How much wider than a block its inner layer is, by the kind of block."""
+FILTERS, FEATURES = 32, 50  # of pictures, in DrQ and DrQ-v2
+STRIDES = (2, 1, 1, 1)  # of its convolutions, each 3 pixels wide
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,58 @@ class Architecture:
         inputs, outputs = self.shapes[0]
         normed = self.norm.startswith("batch") or self.blocks == "batch-norm"
         return 3 * self.weights - (0 if normed else (self.copies or 1) * inputs * outputs)
+
+
+class Pixels(Protocol):
+    """Where a picture of so many frames is in a flat observation, and in which order its numbers are."""
+
+    @property
+    def begin(self) -> int: ...
+    @property
+    def frames(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def channels_first(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """What makes `FEATURES` numbers of pictures, each through four convolutions, and adds the other `numbers`.
+
+    From arXiv 2004.13649, App. B.2: convolutions of 3 x 3 with `FILTERS` filters, the first with a stride of 2.
+    """
+
+    numbers: int
+    pictures: tuple[Pixels, ...]
+
+    @property
+    def outputs(self) -> int:
+        """Return how many numbers come out."""
+        return self.numbers + FEATURES
+
+    @property
+    def convolved(self) -> int:
+        """Return how many numbers all pictures are after the convolutions."""
+        return sum(FILTERS * _left(each.height) * _left(each.width) for each in self.pictures)
+
+    @property
+    def weights(self) -> int:
+        """Return the number of weights, biases left out."""
+        inner = 9 * FILTERS * FILTERS * (len(STRIDES) - 1)
+        return sum(9 * each.frames * each.channels * FILTERS + inner for each in self.pictures) + (
+            FEATURES * self.convolved
+        )
+
+
+def _left(side: int) -> int:
+    for stride in STRIDES:
+        side = (side - 3) // stride + 1
+    return side
 
 
 def architectures(config: Config, obs_size: int, action_size: int, discrete: bool) -> dict[str, Architecture]:

@@ -220,6 +220,32 @@ RECIPES: dict[str, Recipe] = {
         ),
         (("--critic-hidden 128 128 --batch-size 256", "for a processor: a seventh of the arithmetic"),),
     ),
+    "drq": Recipe(
+        "arXiv 2004.13649, denisyarats/drq",
+        "For pictures: sac with convolutions that the critics learn, three frames and random shifts.",
+        Config(
+            steps=1_000_000, warmup=1_000, hidden=(1024, 1024), frame_stack=3, augment="shift", buffer_size=100_000,
+            batch_size=512, initialisation="orthogonal", lr=1e-3, tau=0.01, target_every=2, policy_delay=2,
+            initial_alpha=0.1, temperature_loss="alpha",
+        ),
+        (
+            ("--frame-skip 4", "its action repeat, 2 to 8 by task"),
+            ("--batch-size 128", "what its repository has; 512 is for the results of the paper"),
+        ),
+    ),
+    "drq-v2": Recipe(
+        "arXiv 2107.09645, facebookresearch/drqv2",
+        "For pictures: a deterministic policy with noise, returns over three steps, every second step a gradient step.",
+        Config(
+            steps=1_500_000, warmup=2_000, hidden=(1024, 1024), frame_stack=3, augment="shift", n_step=3, utd=0.5,
+            initialisation="orthogonal", lr=1e-4, tau=0.01, deterministic_policy=True, exploration_noise=0.2,
+            target_noise=0.2, improvement_noise=0.2, noise_clip=0.3,
+        ),
+        (
+            ("--frame-skip 2", "its action repeat"),
+            ("--exploration-noise 1 --noise-clip 10", "how its noise begins"),
+        ),
+    ),
 }  # fmt: skip
 
 

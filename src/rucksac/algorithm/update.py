@@ -103,12 +103,16 @@ class SAC:
     target_every: int = 1  # gradient steps between these
     policy_delay: int = 1  # gradient steps for each that also improves policy and temperature
     temperature_loss: Callable[[Tensor, Tensor, float], Tensor] = equations.temperature_loss
+    shared: tuple[str, ...] = ()  # parameters of the critics that are statistics of the others, who only read them
     entropy_to_come: bool = True  # counts where states are valued ([1] Eq. 3); not so in SACLite (arXiv 2201.12434)
 
     def start(self, alpha: float) -> State:
         """Return the state before the first step: the networks' own parameters, and copies of them as targets."""
         networks = {"policy": self.policy, "critic": self.critic.network, "state_value": self.state_value}
         weights = {name: weights_of(network) for name, network in networks.items()}
+        for name in self.shared:
+            for network in ("policy", "state_value")[: 1 + (self.state_value is not None)]:
+                weights[network][1][name].copy_(weights["critic"][0][name])
         weights["temperature"] = {"log_alpha": torch.tensor(alpha).log()}, {}
         trained = {
             name: Trained(parameters, statistics, self.optimisers[name].init(parameters) if parameters else {})
@@ -149,12 +153,10 @@ class SAC:
     def step(
         self, state: State, batch: Batch, draws: Draws, scalars: Scalars, improve: bool = True
     ) -> tuple[State, Report]:
-        """Return the state after one gradient step, and what it tells.
-
-        Without `improve` policy and temperature stay as they are.
-        """
+        """Return the state after one gradient step, and what it tells; `improve` is for policy and temperature."""
         alpha = state.alpha
         state, td_error, metrics = self._learn_critic(state, batch, draws, scalars)
+        state = self._share(state) if self.shared else state
         metrics["alpha"] = alpha
         if improve:
             state, metrics["policy_loss"], metrics["entropy"] = self._improve_policy(state, batch, draws, scalars)
@@ -242,6 +244,13 @@ class SAC:
 
         state, critic_loss, (td_error, metrics) = self._descend("critic", state, loss, scalars)
         return state, td_error, {"critic_loss": critic_loss, **metrics}
+
+    def _share(self, state: State) -> State:
+        """Return the state in which all read what the critics have learned of pictures."""
+        learned = {name: state.critic.parameters[name] for name in self.shared}
+        readers = {"policy": state.policy, **({"state_value": state.state_value} if self.state_value else {})}
+        shared = {name: each._replace(statistics=each.statistics | learned) for name, each in readers.items()}
+        return State(**{**state._asdict(), **shared})
 
     def _improve_policy(
         self, state: State, batch: Batch, draws: Draws, scalars: Scalars

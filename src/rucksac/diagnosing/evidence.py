@@ -14,6 +14,7 @@ from rucksac.environments.making import EnvSource, closed_at_last, make_one
 from rucksac.environments.opening import evaluated_in
 from rucksac.errors import UsageError
 from rucksac.experience.replay import TERMINATED, TRANSITION, TRUNCATED, Replay
+from rucksac.experience.sampling import value
 from rucksac.training.checkpoint_layout import UNREADABLE, in_short
 from rucksac.training.estimates import Played, play
 from rucksac.training.folder import RunFolder, path_of
@@ -24,11 +25,13 @@ from rucksac.training.overview import progress
 from rucksac.training.parts import columns_of
 
 LOOKED_AT = 5_000  # transitions that the networks are asked about
+NUMBERS = 5_000_000  # of their observations, which may be pictures
 
 
 class Memory(NamedTuple):
-    """Transitions of a replay memory, environment by environment, the oldest first: obs (T, O), action (T, A).
+    """Transitions of a replay memory, environment by environment, the oldest first: obs (T, V), action (T, A).
 
+    V are the numbers of an observation that are no pixels. `some` are whole observations and actions, evenly over all.
     `warmup` says which are of random actions; none where these are no longer kept. `lengths` and `terminated` are of
     the episodes that are kept from their beginning to their end.
     """
@@ -40,6 +43,7 @@ class Memory(NamedTuple):
     warmup: np.ndarray
     lengths: np.ndarray
     terminated: np.ndarray
+    some: tuple[np.ndarray, np.ndarray]
 
 
 @dataclass
@@ -80,11 +84,9 @@ class Evidence:
 
     @property
     def some(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return observations and actions of at most `LOOKED_AT` transitions, evenly over the memory."""
+        """Return observations (B, O) and actions of at most `LOOKED_AT` transitions, evenly over the memory."""
         assert self.memory is not None
-        total = len(self.memory.obs)
-        rows = np.unique(np.linspace(0, total - 1, min(total, LOOKED_AT)).round().astype(int))
-        return self.memory.obs[rows], self.memory.action[rows]
+        return self.memory.some
 
 
 def gather(run: str | Path, env: EnvSource | None = None) -> Evidence:
@@ -103,9 +105,9 @@ def gather(run: str | Path, env: EnvSource | None = None) -> Evidence:
         return found
     with _or_missing(found, "replay memory"):
         require_memory(config, found.agent.spaces)
-        replay = Replay(config.buffer_size, config.env_count, columns_of(found.agent.spaces))
+        replay = Replay(config.buffer_size, config.env_count, columns_of(found.agent.spaces, config.frame_stack))
         load_replay(path, replay)
-        found.memory = _memory(replay, config.random_steps)
+        found.memory = _memory(replay, config.random_steps, found.agent.spaces.obs_size)
     with _or_missing(found, "episodes with the agent"):
         source = env or evaluated_in(saved["environment"], config)
         if source is None:
@@ -126,7 +128,7 @@ def _or_missing(evidence: Evidence, what: str) -> Iterator[None]:
         evidence.missing[what] = in_short(error)
 
 
-def _memory(replay: Replay, random_steps: int) -> Memory:
+def _memory(replay: Replay, random_steps: int, obs_size: int) -> Memory:
     rows, warmup, lengths, terminated = [], [], list[int](), list[bool]()
     for env_index in range(replay.envs):
         written = replay.rows_since(env_index, 0)
@@ -140,7 +142,11 @@ def _memory(replay: Replay, random_steps: int) -> Memory:
         rows.append(written)
         warmup.append(whole & (np.arange(len(written)) < random_steps // replay.envs))
     all_rows = np.concatenate(rows)
-    columns = {name: replay.data[name][all_rows] for name in ("obs", "action", "reward")}
+    columns = {name: replay.data[name][all_rows] for name in ("action", "reward")}
+    columns["obs"] = replay.data["obs"][all_rows] if "obs" in replay.data else np.zeros((all_rows.size, 0), np.float32)
+    most = min(all_rows.size, LOOKED_AT, max(1, NUMBERS // obs_size))
+    few = all_rows[np.unique(np.linspace(0, all_rows.size - 1, most).round().astype(int))]
+    some = value(replay, "obs")(replay, few, None), replay.data["action"][few]
     terminal = (replay.kind[all_rows] & TERMINATED) > 0
     return Memory(**columns, terminal=terminal, warmup=np.concatenate(warmup), lengths=np.array(lengths, int),
-                  terminated=np.array(terminated, bool))  # fmt: skip
+                  terminated=np.array(terminated, bool), some=some)  # fmt: skip

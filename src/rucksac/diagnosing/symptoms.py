@@ -22,6 +22,7 @@ from rucksac.doctor.assessment import (
 )
 from rucksac.doctor.findings import Finding
 from rucksac.environments.observations import Composite
+from rucksac.environments.pictures import without_pictures
 from rucksac.environments.spaces import Continuous
 from rucksac.training.diagnosis import PATIENCE
 from rucksac.training.estimates import at_starts
@@ -83,11 +84,11 @@ def _episode_ends(seen: Evidence) -> Iterator[Finding]:
 
 
 def _observations(seen: Evidence) -> Iterator[Finding]:
-    if seen.memory is None or seen.agent is None or len(seen.memory.obs) < MANY_STEPS:
+    if seen.memory is None or seen.agent is None or len(seen.memory.obs) < MANY_STEPS or not seen.memory.obs.size:
         return
     observations = seen.agent.spaces.observations
     space = (
-        observations.space
+        without_pictures(observations.space)
         if isinstance(observations, Composite)
         else kinds.Box(-np.inf, np.inf, getattr(observations, "shape", (observations.size,)))
     )

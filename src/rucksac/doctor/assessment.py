@@ -13,6 +13,7 @@ from rucksac.doctor.findings import Finding
 from rucksac.doctor.random_play import RandomPlay
 from rucksac.doctor.statistics import PlayStatistics
 from rucksac.environments.choices import Choices
+from rucksac.environments.pictures import SMALLEST
 from rucksac.environments.spaces import Continuous, Spaces
 from rucksac.text import count
 
@@ -35,13 +36,13 @@ def assess_spaces(observation: gymnasium.Space[Any], spaces: Spaces) -> Iterator
         f"{spaces.obs_size:,} numbers: {describe(observation)}",
         {"size": spaces.obs_size, "space": describe(observation)},
     )
-    if isinstance(observation, kinds.Box) and len(observation.shape) == 3:
+    if isinstance(observation, kinds.Box) and len(observation.shape) == 3 and not spaces.observations.pictures:
         yield Finding(
             "image",
             "the observation has the shape of an image, but the default networks take it as a flat row of numbers",
             {"shape": list(observation.shape)},
             "advice",
-            "show the agent numbers if you can; from Python, your own networks may be given as policy= and critic=",
+            f"show the agent numbers if you can, or a picture of type uint8 with sides of {SMALLEST} or more",
         )
     actions = spaces.actions
     if isinstance(actions, Choices):
@@ -56,7 +57,7 @@ def assess_play(
 ) -> Iterator[Finding]:
     """Say what random play showed; `time_limit` is that of the environment, if it is known."""
     yield from _episodes(play, config, time_limit)
-    if statistics.obs.count:
+    if statistics.obs.count and statistics.low.size:
         yield from _observations(statistics, config)
     if statistics.reward.count:
         yield from _rewards(play, statistics, config)

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from rucksac.algorithm.architecture import architectures
 from rucksac.algorithm.update import Batch
-from rucksac.building import build, compile_steps
+from rucksac.building import build, compile_steps, describe
 from rucksac.compilation import computing
 from rucksac.config import Config
-from rucksac.environments.choices import Choices
 from rucksac.environments.spaces import Spaces
 from rucksac.learner import Learner
 from rucksac.training.needs import threads_for
@@ -34,8 +32,9 @@ class StepCost:
 
 def network_bytes(config: Config, spaces: Spaces) -> int:
     """Return about what the networks take: values, both moments, slow copies, and all of it anew in a step."""
-    described = architectures(config, spaces.obs_size, spaces.action_size, isinstance(spaces.actions, Choices))
-    return 2 * FLOAT * 4 * sum(network.weights for network in described.values())
+    described, encoder = describe(config, spaces)
+    seen = len(described) * encoder.weights if encoder else 0
+    return 2 * FLOAT * 4 * (seen + sum(network.weights for network in described.values()))
 
 
 def time_steps(config: Config, spaces: Spaces) -> StepCost:

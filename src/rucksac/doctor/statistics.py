@@ -10,6 +10,7 @@ import numpy as np
 
 from rucksac.doctor.timeout import timeout_after
 from rucksac.environments.kinds import Observations
+from rucksac.environments.pictures import without_pictures
 from rucksac.environments.spaces import finite_reward
 from rucksac.environments.transitions import Transition
 from rucksac.errors import UsageError
@@ -46,12 +47,15 @@ class Extent:
 
 
 class PlayStatistics:
-    """Statistics of what an environment returns, before float32 is made of it; observations as flat rows (O,)."""
+    """Statistics of what an environment returns, before float32 is made of it.
+
+    Observations are flat rows, of the numbers that are no pixels. `space` is what is left without pictures.
+    """
 
     def __init__(self, space: gymnasium.Space[Any], observations: Observations) -> None:
-        self.space, self._observations = space, observations
-        flat: Any = gymnasium.spaces.flatten_space(space)
-        size = gymnasium.spaces.flatdim(space)
+        self.space, self._observations = without_pictures(space), observations
+        size = gymnasium.spaces.flatdim(self.space)
+        flat: Any = gymnasium.spaces.flatten_space(self.space) if size else gymnasium.spaces.Box(0.0, 0.0, (0,))
         self.low, self.high = (np.asarray(bound, np.float32).reshape(-1) for bound in (flat.low, flat.high))
         self.obs, self.reward = Extent(size), Extent(1)
         self.last = np.zeros(0)  # the newest observation, whatever is wrong with it
@@ -86,7 +90,7 @@ class PlayStatistics:
             self._add_flat(self._observations.flatten(obs), follows)
 
     def _add_flat(self, flat: np.ndarray, follows: bool) -> None:
-        before, before_as_float32 = self.last, self.last_as_float32
+        before, before_as_float32, flat = self.last, self.last_as_float32, flat[: self.low.size]
         self.types.add(flat.dtype.name)
         self.last = flat.astype(np.float64).reshape(-1)
         with np.errstate(over="ignore"):

@@ -16,6 +16,7 @@ from gymnasium import spaces as kinds
 from rucksac.config import Config
 from rucksac.environments.making import EnvSource, closed_at_last, make, name_of
 from rucksac.environments.observations import Composite
+from rucksac.environments.pictures import without_pictures
 from rucksac.environments.reading import check_same, spaces_of
 from rucksac.environments.spaces import EnvAdapter, Spaces, Stepped
 from rucksac.errors import ANYTHING, UsageError, environment_failed
@@ -154,7 +155,7 @@ def _part(spaces: Spaces, name: str) -> tuple[slice, kinds.Box]:
         for each, part in seen.space.items():
             if each == name and isinstance(part, kinds.Box):
                 return slice(begin, begin + kinds.flatdim(part)), part
-            begin += kinds.flatdim(part)
+            begin += kinds.flatdim(without_pictures(part))
     raise UsageError(
         "--hindsight is for environments with goals, whose observations are a Dict with a Box achieved_goal and a Box "
         f"desired_goal, but here is no such {name}; leave out --hindsight"

@@ -5,6 +5,8 @@ from typing import Any, Protocol
 import gymnasium
 import numpy as np
 
+from rucksac.environments.pictures import Picture
+
 
 class Observations(Protocol):
     """A kind of observations: how the environment's become rows of numbers."""
@@ -12,6 +14,10 @@ class Observations(Protocol):
     @property
     def size(self) -> int:
         """Return O."""
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """Return where pictures are in a row of numbers, behind all else."""
 
     @property
     def space(self) -> gymnasium.Space[Any]:

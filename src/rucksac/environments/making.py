@@ -14,6 +14,7 @@ from gymnasium.vector import VectorEnv
 from gymnasium.wrappers import RepeatAction, TimeLimit
 
 from rucksac.config import Config
+from rucksac.environments.pictures import FrameStack
 from rucksac.errors import ANYTHING, UsageError, environment_failed
 
 Env = gymnasium.Env | VectorEnv
@@ -44,11 +45,13 @@ def make(source: EnvSource, config: Config, **kwargs: Any) -> Env:
         source = _function(source, *named.groups())
     env = _by_id(source, config, kwargs) if isinstance(source, str) else _by_call(source, kwargs)
     if isinstance(env, VectorEnv):
-        if config.frame_skip > 1 or config.time_limit:
-            raise UsageError("--frame-skip and --time-limit are not for a VectorEnv; build them into it")
+        if config.frame_skip > 1 or config.time_limit or config.frame_stack > 1:
+            raise UsageError("--frame-skip, --frame-stack and --time-limit are not for a VectorEnv; build them into it")
         return env
     if config.frame_skip > 1:
         env = RepeatAction(env, config.frame_skip)
+    if config.frame_stack > 1:
+        env = FrameStack(env, config.frame_stack)
     return TimeLimit(env, config.time_limit) if config.time_limit else env
 
 

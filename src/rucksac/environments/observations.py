@@ -1,13 +1,15 @@
-"""Observations that are not one array: discrete ones, and Dict and Tuple of any kinds."""
+"""Observations that are not one array of numbers: discrete ones, pictures, and Dict and Tuple of any kinds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from rucksac.environments.pictures import Picture, picture_of
 from rucksac.environments.spaces import Numbers
 from rucksac.errors import UsageError
 from rucksac.text import shortened
@@ -15,7 +17,7 @@ from rucksac.text import shortened
 
 @dataclass(frozen=True, eq=False)
 class Composite:
-    """Parts of Dict and Tuple one after the other, what is discrete as one-hot rows.
+    """Parts of Dict and Tuple one after the other, what is discrete as one-hot rows, pictures behind all else.
 
     Parts of a Dict come in the order of the space, which Gymnasium sorts by name where it was made of a plain dict.
     """
@@ -27,24 +29,50 @@ class Composite:
         """Return O."""
         return spaces.flatdim(self.space)
 
+    @cached_property
+    def pictures(self) -> tuple[Picture, ...]:
+        """Return where pictures are in the flat observation."""
+        found, begin = list[Picture](), sum(spaces.flatdim(part) for part in leaves(self.space) if not picture_of(part))
+        for part in leaves(self.space):
+            if picture := picture_of(part, begin):
+                found.append(picture)
+                begin += picture.size
+        return tuple(found)
+
+    @cached_property
+    def _order(self) -> list[int]:
+        """Return the numbers of the parts in the order in which they are in the flat observation."""
+        shown = [picture_of(part) is not None for part in leaves(self.space)]
+        return sorted(range(len(shown)), key=shown.__getitem__)
+
     def flatten(self, obs: Any) -> np.ndarray:
         """Return one observation as (O,); raise `UsageError` when it is not in the space."""
-        return np.concatenate(_pieces(self.space, obs, "an observation"))
+        pieces = _pieces(self.space, obs, "an observation")
+        return np.concatenate([pieces[index] for index in self._order])
 
     def unflatten(self, rows: np.ndarray) -> Any:
         """Return rows (B, O) as Dict and Tuple of arrays (B, ...)."""
-        return _restored(self.space, rows)
+        parts = list(leaves(self.space))
+        borders = np.cumsum([spaces.flatdim(parts[index]) for index in self._order])[:-1]
+        pieces = dict(zip(self._order, np.split(rows, borders, 1), strict=True))
+        return _restored(self.space, iter([pieces[index] for index in range(len(parts))]))
 
 
-def _restored(space: gymnasium.Space[Any], rows: np.ndarray) -> Any:
+def leaves(space: gymnasium.Space[Any]) -> Iterator[gymnasium.Space[Any]]:
+    """Yield the parts of Dict and Tuple that have no parts themselves, in their order."""
     if isinstance(space, spaces.Dict | spaces.Tuple):
-        names, inside = zip(
-            *(space.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)), strict=True
-        )
-        borders = np.cumsum([spaces.flatdim(part) for part in inside])[:-1]
-        parts = [_restored(part, piece) for part, piece in zip(inside, np.split(rows, borders, 1), strict=True)]
-        return dict(zip(names, parts, strict=True)) if isinstance(space, spaces.Dict) else tuple(parts)
-    return np.stack([spaces.unflatten(space, row) for row in rows])
+        for part in space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces:
+            yield from leaves(part)
+    else:
+        yield space
+
+
+def _restored(space: gymnasium.Space[Any], pieces: Iterator[np.ndarray]) -> Any:
+    if isinstance(space, spaces.Dict):
+        return {name: _restored(part, pieces) for name, part in space.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(_restored(part, pieces) for part in space.spaces)
+    return np.stack([spaces.unflatten(space, row) for row in next(pieces)])
 
 
 def _pieces(space: gymnasium.Space[Any], obs: Any, name: str) -> list[np.ndarray]:

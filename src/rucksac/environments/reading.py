@@ -10,6 +10,7 @@ from gymnasium import spaces as kinds
 from rucksac.environments.choices import Choices
 from rucksac.environments.kinds import Actions, Observations
 from rucksac.environments.observations import Composite
+from rucksac.environments.pictures import picture_of
 from rucksac.environments.spaces import Continuous, Numbers, Spaces
 from rucksac.errors import UsageError
 
@@ -144,7 +145,7 @@ def _check_observation(space: Any, inside: str = "") -> None:
 
 
 def _observations(space: Any) -> Observations:
-    return Numbers(tuple(space.shape)) if isinstance(space, kinds.Box) else Composite(space)
+    return Numbers(tuple(space.shape)) if isinstance(space, kinds.Box) and not picture_of(space) else Composite(space)
 
 
 def _choices(space: Any) -> Choices:
@@ -203,7 +204,7 @@ def _describe(space: gymnasium.Space[Any]) -> dict[str, Any]:
         return {"kind": kind, "n": int(space.n), "start": int(space.start)}
     if isinstance(space, kinds.MultiDiscrete):
         return {"kind": kind, "n": space.nvec.tolist(), "start": space.start.tolist()}
-    return {"kind": kind, "shape": list(space.shape or ())}
+    return {"kind": kind, "shape": list(space.shape or ()), **({"dtype": "uint8"} if picture_of(space) else {})}
 
 
 def _space(values: dict[str, Any]) -> gymnasium.Space[Any]:
@@ -219,4 +220,8 @@ def _space(values: dict[str, Any]) -> gymnasium.Space[Any]:
     shape = tuple(int(n) for n in values["shape"])
     if min(shape, default=1) < 1 or int(np.prod(shape, dtype=object)) > LARGEST_OBSERVATION:
         raise ValueError(f"the shape {shape} makes no sense")
-    return kinds.MultiBinary(shape) if kind == "MultiBinary" else kinds.Box(-np.inf, np.inf, shape, np.float32)
+    if kind == "MultiBinary":
+        return kinds.MultiBinary(shape)
+    if values.get("dtype") == "uint8":
+        return kinds.Box(0, 255, shape, np.uint8)
+    return kinds.Box(-np.inf, np.inf, shape, np.float32)

@@ -13,6 +13,7 @@ import numpy as np
 
 from rucksac.environments import answers
 from rucksac.environments.kinds import Actions, Observations
+from rucksac.environments.pictures import Picture
 from rucksac.errors import ANYTHING, UsageError, environment_failed
 
 LARGEST_REWARD = 3e38  # what float32 can hold
@@ -26,6 +27,7 @@ class Numbers:
     """Observations that are arrays of one shape."""
 
     shape: tuple[int, ...]
+    pictures: tuple[Picture, ...] = ()
 
     @property
     def size(self) -> int:
@@ -119,6 +121,11 @@ class Spaces:
     def obs_size(self) -> int:
         """Return O."""
         return self.observations.size
+
+    @property
+    def numbers(self) -> int:
+        """Return how many numbers of an observation, the first ones, are no pixels."""
+        return self.obs_size - sum(each.size for each in self.observations.pictures)
 
     @property
     def action_size(self) -> int:

@@ -1,6 +1,5 @@
 """What a replay memory holds, in the order in which it happened: step by step, or as whole episodes and back."""
 
-import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -8,6 +7,9 @@ import numpy as np
 
 from rucksac.experience.columns import Column
 from rucksac.experience.replay import TERMINATED, TRANSITION, TRUNCATED, Replay
+from rucksac.experience.sampling import value
+
+AT_ONCE = 64  # transitions that are read together
 
 
 class Episode(NamedTuple):
@@ -19,18 +21,28 @@ class Episode(NamedTuple):
 
 
 def transitions_of(replay: Replay, env_index: int) -> Iterator[dict[str, Any]]:
-    """Yield an environment's transitions, oldest first, as `Replay.add` takes them; the arrays are no copies."""
-    states = [column.name for column in replay.columns if column.of_state]
-    others = [column.name for column in replay.columns if not column.of_state]
-    rows, data = replay.rows_since(env_index, 0), replay.data
-    for row, after in itertools.pairwise(rows.tolist()):
-        if replay.kind[row] & TRANSITION:
-            yield {
-                "terminated": bool(replay.kind[row] & TERMINATED),
-                "truncated": bool(replay.kind[row] & TRUNCATED),
-                **{name: data[name][row] for name in (*states, *others)},
-                **{f"next_{name}": data[name][after] for name in states},
-            }
+    """Yield an environment's transitions, oldest first, as `Replay.add` takes them."""
+    reads = {each.of: value(replay, each.of) for each in replay.columns}
+    states = {each.of for each in replay.columns if each.of_state}
+    rows = replay.rows_since(env_index, 0)
+    for first in range(0, rows.size - 1, AT_ONCE):
+        some, after = rows[:-1][first : first + AT_ONCE], rows[1:][first : first + AT_ONCE]
+        kinds = replay.kind[some].tolist()
+        values = {name: read(replay, some, None) for name, read in reads.items()}
+        values |= {f"next_{name}": reads[name](replay, after, None) for name in states}
+        for place, kind in enumerate(kinds):
+            if kind & TRANSITION:
+                yield {
+                    "terminated": bool(kind & TERMINATED),
+                    "truncated": bool(kind & TRUNCATED),
+                    **{name: array[place] for name, array in values.items()},
+                }
+
+
+def latest(replay: Replay, env_index: int, count: int) -> np.ndarray:
+    """Return the rows of the environment's last `count` transitions, or of as many of them as are whole."""
+    count, written = min(count, replay.rows_per_env - replay.stack), replay.written[env_index]
+    return env_index * replay.rows_per_env + np.arange(written - count, written) % replay.rows_per_env
 
 
 def episodes_of(replay: Replay, env_index: int) -> Iterator[Episode]:

@@ -100,11 +100,11 @@ class PrioritisedPick:
         return self._tree.numbers.reshape(self.replay.envs, self.replay.rows_per_env)
 
     def _take_in(self) -> list[np.ndarray]:
-        """Return the rows that were written since the last call, whose priorities are now those of new ones."""
+        """Return the rows that were written or spent since the last call, with priorities of new ones, or none."""
         replay, found = self.replay, []
         if self.known != replay.written:
             for env_index, known in enumerate(self.known):
-                rows = replay.rows_since(env_index, known)
+                rows = np.concatenate([replay.rows_since(env_index, known), replay.behind(env_index)])
                 self._tree.numbers[rows] = np.where(replay.kind[rows] & TRANSITION, self.largest, 0.0)
                 found.append(rows)
             self.known = list(replay.written)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from rucksac.algorithm.update import Batch
+from rucksac.experience.columns import Column
 from rucksac.experience.kinds import Fold, Pick, Read, Transform
 from rucksac.experience.replay import TERMINATED, TRANSITION, Replay
 
@@ -48,6 +49,33 @@ def column(name: str) -> Read:
     return lambda replay, rows, out: replay.data[name].take(rows, 0, out, "clip")
 
 
+def value(replay: Replay, name: str) -> Read:
+    """Return what reads a value that is held by one column or by several, (..., B, *shape)."""
+    held = [each for each in replay.columns if each.of == name]
+    return column(name) if held[0].part is None else assembled(held)
+
+
+def assembled(columns: Sequence[Column]) -> Read:
+    """Return what puts the parts of a value together, as float32 (..., B, O); where one is a stack, all its frames.
+
+    Before the first frame of an episode there is that frame again.
+    """
+    places = [(each, each.part) for each in columns if each.part]
+    size, frames = max(part.stop for _, part in places), max(each.stack for each in columns)
+
+    def read(replay: Replay, rows: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+        found = np.empty((*rows.shape, size), np.float32) if out is None else out
+        for back in range(frames):
+            rows = replay.preceding(rows) if back else rows
+            for each, part in places:
+                if back < each.stack:
+                    begin = part.start - back * each.shape[0]
+                    found[..., begin : begin + each.shape[0]] = replay.data[each.name].take(rows, 0)
+        return found
+
+    return read
+
+
 def after(read: Read) -> Read:
     """Return what reads the same of the rows that follow."""
     return lambda replay, rows, out: read(replay, replay.following(rows), out)
@@ -60,9 +88,9 @@ def discount(gamma: float) -> Read:
     )
 
 
-def one_step(gamma: float) -> Fold:
-    """Return the fold of single transitions."""
-    obs, action, reward = map(column, ("obs", "action", "reward"))
+def one_step(gamma: float, obs: Read | None = None) -> Fold:
+    """Return the fold of single transitions; `obs` reads observations, from the column of that name if not given."""
+    obs, action, reward = obs or column("obs"), column("action"), column("reward")
     return {"obs": obs, "action": action, "reward": reward, "discount": discount(gamma), "next_obs": after(obs)}
 
 

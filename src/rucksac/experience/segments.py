@@ -42,14 +42,10 @@ def rows_in(piece: Piece) -> int:
     return len(piece[KIND.name])
 
 
-def latest(replay: Replay, env_index: int, count: int) -> Piece:
-    """Return the environment's last `count` transitions, or as many of them as are kept."""
-    count = min(count, replay.rows_per_env - 1)
-    return _piece(replay, env_index, replay.written[env_index] - count, count)
-
-
-def check(replay: Replay) -> None:
-    """Raise `ValueError` when the rows and the counters contradict each other."""
+def settle(replay: Replay) -> None:
+    """Let pasted rows be sampled as before; raise `ValueError` when they and the counters contradict each other."""
+    for env_index in range(replay.envs):
+        replay.spend(replay.behind(env_index))  # their pieces may be from before that
     if replay.transitions != np.count_nonzero(replay.kind & TRANSITION):
         raise ValueError("the replay memory holds another number of transitions than its counter says")
     filled = max(written + open_ for written, open_ in zip(replay.written, replay.in_episode, strict=True))

@@ -70,7 +70,7 @@ def random_parts(agent: Agent, pipeline: Pipeline, count: int, generator: np.ran
     found, at = [], 0
     for part in pipeline.parts:
         columns = slice(at, at + part.columns)
-        at += part.columns
+        at += 0 if part.picture else part.columns
         if part.index is not None and part.value is not None:
             picked = [generator.choice(part.value[part.index == each], count) for each in range(part.size)]
             array = np.stack(picked, -1)
@@ -79,7 +79,7 @@ def random_parts(agent: Agent, pipeline: Pipeline, count: int, generator: np.ran
             if seen:
                 array = seen.mean[columns] + seen.spread[columns] * array
         else:
-            array = generator.integers(0, 2, (count, part.size))
+            array = generator.integers(0, 256 if part.picture else 2, (count, part.size))
         found.append(array.astype(part.dtype).reshape(count, *part.shape))
     return found
 

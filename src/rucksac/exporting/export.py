@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from rucksac.agent import Agent
 from rucksac.algorithm.blocks import NETWORKS
+from rucksac.algorithm.encoder import Seeing
 from rucksac.algorithm.networks import MLP
 from rucksac.environments import reading
 from rucksac.errors import UsageError
@@ -17,7 +18,16 @@ from rucksac.training.loading import is_agent, load_counted
 FORMAT, VERSION = "rucksac-policy", 1
 SUFFIXES = (".onnx", ".pt2", ".npz", ".h")
 PLAIN_NETWORKS_ONLY = (".npz", ".h")
-SETTINGS = ("seed", "env_args", "frame_skip", "action_low", "action_high", "normalise_observations", "precision")
+SETTINGS = (
+    "seed",
+    "env_args",
+    "frame_skip",
+    "frame_stack",
+    "action_low",
+    "action_high",
+    "normalise_observations",
+    "precision",
+)
 OF_OWN_NETWORKS = ("hidden", "blocks", "activation", "policy_norm", "deterministic_policy")
 IN_FOLDER = "policy.npz"
 
@@ -80,13 +90,15 @@ def export(
         if not is_agent(path_of(run_or_agent)):
             saved = RunFolder.open(path_of(run_or_agent)).read_config()
             origin = {"env": saved["environment"], "recipe": saved["recipe"], "env_steps": env_steps}
-    pipeline = pipeline_of(agent, sample)
+    pipeline, sees = pipeline_of(agent, sample), isinstance(agent.algorithm.policy, Seeing)
+    if int8 and sees:
+        raise UsageError("--int8 is for policies without pictures, but this one sees them; leave it out")
     about = {**_about(agent, pipeline, origin), "int8": int8}
     module, policy = _format(target.suffix), agent.algorithm.policy
     if target.suffix in PLAIN_NETWORKS_ONLY and not isinstance(policy, MLP):
+        what = "the policy sees pictures" if sees else f"the policy is a {type(policy).__name__}"
         raise UsageError(
-            f"{target.name} can hold rucksac's plain networks only, but the policy is a {type(policy).__name__}; "
-            "export it to .onnx or .pt2"
+            f"{target.name} can hold rucksac's plain networks only, but {what}; export it to .onnx or .pt2"
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +119,7 @@ def export(
 
 def _about(agent: Agent, pipeline: Pipeline, origin: dict[str, Any]) -> dict[str, Any]:
     settings = agent.config.to_json()
-    own = isinstance(agent.algorithm.policy, tuple(NETWORKS.values()))
+    own = isinstance(agent.algorithm.policy, (*NETWORKS.values(), Seeing))
     return {
         "format": FORMAT,
         "version": VERSION,

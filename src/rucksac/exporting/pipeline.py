@@ -14,6 +14,7 @@ from rucksac.agent import Agent
 from rucksac.algorithm.deterministic import Deterministic
 from rucksac.environments.choices import Choices
 from rucksac.environments.observations import Composite
+from rucksac.environments.pictures import picture_of
 from rucksac.environments.spaces import Continuous, Numbers
 from rucksac.errors import UsageError
 from rucksac.normalisation import Moments
@@ -26,8 +27,8 @@ OBSERVATION, NOISE, ACTION = "obs", "noise", "action"
 class Part:
     """One array of a raw observation and the columns of the flat one that it becomes.
 
-    Numbers are taken as they are. A discrete part has a column for each option: column i is 1 where the number at
-    `index[i]` is `value[i]`, else 0.
+    Numbers are taken as they are, pictures too, whose columns come behind all others. A discrete part has a column for
+    each option: column i is 1 where the number at `index[i]` is `value[i]`, else 0.
     """
 
     path: tuple[str | int, ...]  # the keys and indices that lead to it, through Dict and Tuple
@@ -46,13 +47,17 @@ class Part:
         return int(np.prod(self.shape, dtype=int))
 
     @property
+    def picture(self) -> bool:
+        return self.dtype == "uint8"
+
+    @property
     def columns(self) -> int:
         """Return how many numbers of the flat observation it becomes."""
         return self.size if self.value is None else len(self.value)
 
 
 class Normalisation(NamedTuple):
-    """(obs - mean - rest) / spread, float32 (O,): `rest` is what the mean loses in float32, so that little is lost."""
+    """(obs - mean - rest) / spread of what is no picture, float32 (V,); `rest` is what the mean loses in float32."""
 
     mean: np.ndarray
     rest: np.ndarray
@@ -159,7 +164,8 @@ def _parts(space: Any, path: tuple[str | int, ...] = ()) -> Iterator[Part]:
         value = np.concatenate([start + np.arange(n) for start, n in zip(starts, counts, strict=True)])
         yield Part(path, space.nvec.shape, "int64", np.repeat(np.arange(len(counts)), counts), value)
     else:
-        yield Part(path, tuple(space.shape), "int8" if isinstance(space, kinds.MultiBinary) else "float32")
+        dtype = "int8" if isinstance(space, kinds.MultiBinary) else "uint8" if picture_of(space) else "float32"
+        yield Part(path, tuple(space.shape), dtype)
 
 
 def _normalisation(seen: Moments) -> Normalisation:

@@ -79,11 +79,19 @@ class Program(nn.Module):
     def forward(self, *arrays: Tensor) -> Tensor:
         """Return the actions (B, *shape) in the environment's units."""
         parts = self.pipeline.parts
-        columns = [self._columns(number, part, arrays[number]) for number, part in enumerate(parts)]
-        x = torch.cat(columns, -1) if len(columns) > 1 else columns[0]
+        numbers, pixels = (
+            [
+                self._columns(number, part, arrays[number])
+                for number, part in enumerate(parts)
+                if part.picture == picture
+            ]
+            for picture in (False, True)
+        )
         if self.pipeline.normalisation:
-            x = ((x - self.mean - self.rest) / self.spread).clamp(-FARTHEST, FARTHEST)
-        output = self.network(x)
+            x = torch.cat(numbers, -1) if len(numbers) > 1 else numbers[0]
+            numbers = [((x - self.mean - self.rest) / self.spread).clamp(-FARTHEST, FARTHEST)]
+        columns = numbers + pixels
+        output = self.network(torch.cat(columns, -1) if len(columns) > 1 else columns[0])
         if output.shape[-1] > self.pipeline.outputs:
             output = output[:, : self.pipeline.outputs]
         noise = arrays[len(parts)] if self.pipeline.sample else None

@@ -23,9 +23,8 @@ def listing() -> str:
     lines = []
     for name, each in RECIPES.items():
         lines += [f"{name:{width}}{each.description}", f"{'':{width}}Source: {each.source}. Cost: {_cost(name)}."]
-    return "\n".join(
-        [*lines, f"Cost: multiply-adds per environment step for {SIZES[0]} observations and {SIZES[1]} actions."]
-    )
+    per = f"Cost: multiply-adds per environment step for {SIZES[0]} observations and {SIZES[1]} actions, no pictures."
+    return "\n".join([*lines, per])
 
 
 def explanation(name: str) -> str:

@@ -7,11 +7,9 @@ from torch import Tensor, nn
 
 from rucksac import files
 from rucksac.agent import FORMAT, MANIFEST, TENSORS, VERSION, Agent
-from rucksac.algorithm.architecture import architectures
-from rucksac.building import build
+from rucksac.building import build, describe
 from rucksac.config import Config, flag
 from rucksac.environments import reading
-from rucksac.environments.choices import Choices
 from rucksac.environments.spaces import Spaces
 from rucksac.errors import UsageError
 
@@ -27,8 +25,8 @@ def read_agent(folder: Path, policy: nn.Module | None = None, critic: nn.Module 
         )
     config, spaces = Config.from_json(content["config"]), reading.from_json(content["spaces"])
     data = files.read(folder, TENSORS, content["sha256"], LARGEST_TENSORS)
-    described = architectures(config, spaces.obs_size, spaces.action_size, isinstance(spaces.actions, Choices))
-    weights = sum(network.weights for network in described.values())
+    described, encoder = describe(config, spaces)
+    weights = sum(network.weights for network in described.values()) + (encoder.weights if encoder else 0)
     if content["default_networks"] and weights * 4 > len(data):
         raise ValueError("the settings speak of larger networks than were saved")
     agent = build(config, spaces, policy, critic)

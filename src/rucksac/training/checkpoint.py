@@ -13,6 +13,8 @@ from rucksac.environments.reenactment import reenact
 from rucksac.environments.transitions import Collected
 from rucksac.errors import UsageError
 from rucksac.experience import segments
+from rucksac.experience.history import latest
+from rucksac.experience.sampling import value
 from rucksac.training import replay_files, snapshot
 from rucksac.training.agent_file import restore_agent
 from rucksac.training.checkpoint_layout import (
@@ -152,7 +154,7 @@ class Checkpoints:
         live = segments_of(content)
         replay_files.read(self.run / "replay", live, training.replay)
         snapshot.restore(training, content["state"])
-        segments.check(training.replay)
+        segments.settle(training.replay)
         _put_actions(training, _arrays(folder, ACTIONS, content["actions"]))
         if snapshot.arrays(training):
             snapshot.put_arrays(training, _arrays(folder, ARRAYS, content["arrays"]))
@@ -183,8 +185,8 @@ def _reenact_all(training: Training) -> tuple[list[int], list[int]]:
         if length and not replay.in_episode[env_index]:  # it ended, but the next one could not be begun
             over.append(env_index)
             continue
-        episode = segments.latest(replay, env_index, length)
-        if not reenact(collector, env_index, episode["obs"], episode["reward"]):
+        rows = latest(replay, env_index, length)
+        if not reenact(collector, env_index, *(value(replay, each)(replay, rows, None) for each in ("obs", "reward"))):
             lost.append(env_index)
     return over, lost
 

@@ -87,4 +87,4 @@ def load_replay(run: Path, replay: Replay) -> None:
     manifest = manifest_of(checkpoints_in(run, CHECKPOINT)[-1])
     replay_files.read(run / "replay", segments_of(manifest), replay)
     restore_part("the replay memory", replay, manifest["state"]["replay"])
-    segments.check(replay)
+    segments.settle(replay)

@@ -34,7 +34,7 @@ def memory_of(run: Path) -> Memory:
         raise UsageError(f"{run} has no checkpoint yet, and so no replay memory; let it train on")
     try:
         config, spaces = settings_in(found[-1]), spaces_in(found[-1])
-        replay = Replay(config.buffer_size, config.env_count, columns_of(spaces))
+        replay = Replay(config.buffer_size, config.env_count, columns_of(spaces, config.frame_stack))
         load_replay(run, replay)
     except UNREADABLE as error:
         raise UsageError(f"the replay memory of {run} cannot be read ({in_short(error)}); do without it") from error

@@ -55,6 +55,7 @@ def read_minari(name: str, spaces: Spaces, frame_skip: int) -> Replay:
     An episode that has no end of its own, such as a termination, ends as truncated. Raises `UsageError` when the
     package or the data set is missing, when it cannot be read, and when it does not fit an environment of these spaces.
     """
+    _require_no_pictures(spaces, "read into a run; leave --demonstrations out, or name the folder of a run")
     minari = _package()
     if not (folder := _folder_of(name)).exists():
         raise UsageError(
@@ -78,7 +79,7 @@ def read_minari(name: str, spaces: Spaces, frame_skip: int) -> Replay:
         ) from error
     if not episodes:
         raise UsageError(f"{MINARI}{name} holds no steps; name other data")
-    return replay_of(episodes, columns_of(spaces))
+    return replay_of(episodes, columns_of(spaces, frame_stack=1))
 
 
 def write_minari(memory: Memory, name: str) -> Exported:
@@ -86,6 +87,7 @@ def write_minari(memory: Memory, name: str) -> Exported:
 
     Observations are float32, as the run kept them. Episodes that were under way end as truncated.
     """
+    _require_no_pictures(memory.spaces, "written; the folder of a run can be named as --demonstrations as it is")
     minari, (run, replay, config, spaces) = _package(), memory
     folder = _folder_of(name)
     if folder.exists():
@@ -115,6 +117,11 @@ def write_minari(memory: Memory, name: str) -> Exported:
         ) from error
     steps = sum(each.steps for each in episodes)
     return Exported(name, str(folder), len(episodes), steps, lost, sum(replay.in_episode))
+
+
+def _require_no_pictures(spaces: Spaces, what: str) -> None:
+    if spaces.observations.pictures:
+        raise UsageError(f"observations have pictures, with which Minari data sets cannot be {what}")
 
 
 def _package() -> Any:

@@ -24,7 +24,7 @@ def runs_at_once(threads: int) -> int:
 
 def replay_bytes(config: Config, spaces: Spaces) -> int:
     """Return the size of a run's replay memory when it is full."""
-    rows = bytes_for(config.buffer_size, columns_of(spaces))
+    rows = bytes_for(config.buffer_size, columns_of(spaces, config.frame_stack))
     return rows + (SumTree.bytes_for(config.buffer_size) if config.priorities else 0)
 
 
