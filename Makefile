@@ -43,6 +43,7 @@ bench: .venv/ready  ## the figures in benchmarks/results
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/environments.py
+	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/pendulum.py
 	$(BIN)/python benchmarks/export.py

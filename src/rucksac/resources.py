@@ -17,6 +17,11 @@ def available_threads() -> int:
         return processors
 
 
+def runs_at_once(threads: int) -> int:
+    """Return how many runs of so many threads each this machine has processors for, at least 1."""
+    return max(1, available_threads() // threads)
+
+
 def processor() -> str:
     """Return the name of the processor."""
     try:

@@ -33,6 +33,10 @@ class Common(NamedTuple):
     """Marks a setting that many need, and that the short help shows."""
 
 
+class Rare(NamedTuple):
+    """Marks a flag of a command that few need, and that only the long help shows."""
+
+
 class Declaration(NamedTuple):
     """All that is said of one setting."""
 

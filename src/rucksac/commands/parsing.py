@@ -6,6 +6,7 @@ import difflib
 import io
 import itertools
 import json
+import os
 import re
 import typing
 from collections.abc import Iterator
@@ -19,7 +20,9 @@ from tyro.constructors import PrimitiveConstructorSpec, PrimitiveTypeInfo
 from rucksac.algorithm.recipes import DEFAULT, recipe
 from rucksac.config import ALLOWED, Config, flag, with_settings
 from rucksac.errors import UsageError
+from rucksac.rules import Rare
 from rucksac.settings_text import settings_from_file
+from rucksac.training.cluster import LOCAL
 from rucksac.training.folder import path_of
 
 ENV_ARG = "--env."
@@ -226,7 +229,8 @@ def _first_sentence(complaint: str) -> str:
 
 def _unfit(command: type[Command], name: str, words: list[str]) -> str:
     """Say what was given for a flag that cannot be read, and what is allowed."""
-    allowed = ALLOWED.get(name) or _in_words(dict(flags_of(command)).get(name))
+    said = {**ALLOWED, "--ray": "one HOST:PORT at most"}.get(name)
+    allowed = said or _in_words(dict(flags_of(command)).get(name))
     given = _words_after(name, words)
     if given and allowed:
         return f"{name} is {given!r}, but must be {allowed}"
@@ -288,6 +292,24 @@ def _paths(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path] | None:
         is_instance=lambda value: isinstance(value, Path),
         str_from_instance=lambda value: [str(value)],
     )
+
+
+def _address(word: str = "") -> str:
+    return word or os.environ.get("RAY_ADDRESS") or LOCAL
+
+
+Address = Annotated[
+    str | None,
+    PrimitiveConstructorSpec(
+        nargs=(0, 1),
+        metavar="[HOST:PORT]",
+        instance_from_str=lambda words: _address(*words),
+        is_instance=lambda value: value is None or isinstance(value, str),
+        str_from_instance=lambda value: [str(value)],
+    ),
+    Rare(),
+]
+"""The address of a Ray cluster; the flag alone means what is set in the environment, else `LOCAL`."""
 
 
 @OWN_TYPES.primitive_rule

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import tyro
 
 from rucksac.config import DECLARED, Config, flag
-from rucksac.rules import Common, Group
+from rucksac.rules import Common, Group, Rare
 
 LEFT, NARROWEST, WIDEST = 30, 60, 120  # columns: of the flags, and of a whole line
 KINDS = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}
@@ -64,7 +64,9 @@ def entries(kind: type) -> Iterator[tuple[str, Any, str, bool]]:
     for name, annotated in typing.get_type_hints(kind, include_extras=True).items():
         inner, *notes = typing.get_args(annotated) if typing.get_origin(annotated) is Annotated else (annotated,)
         if name in docs and typing.get_origin(inner) is not ClassVar and tyro.conf.Suppress not in notes:
-            yield name, annotated, docs[name], kind is not Config or any(isinstance(each, Common) for each in notes)
+            common = any(isinstance(each, Common) for each in notes)
+            rare = any(isinstance(each, Rare) for each in notes)
+            yield name, annotated, docs[name], common if kind is Config else not rare
 
 
 def _entry(name: str, annotated: Any, doc: str, default: Any, width: int, everything: bool) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 import tyro
 
 from rucksac.commands import wording
-from rucksac.commands.parsing import ENV_ARG, Command, parse, settings_of
+from rucksac.commands.parsing import ENV_ARG, Address, Command, parse, settings_of
 from rucksac.commands.quiet import aside, hushed
 from rucksac.commands.training import Train
 from rucksac.config import DECLARED, Config, flag
@@ -45,6 +45,8 @@ class Sweep(Command):
     """Seeds of every setting, such as 1-10 or 1,3,5-7."""
     jobs: int | None = None
     """Runs at once; as many as there are processors for if not given."""
+    ray: Address = None
+    """Ray cluster where runs are trained; one of this machine alone without an address."""
     recipe: str | None = None
     """Named settings to begin with, rucksac if not given; see: rucksac recipes."""
     start_from: Path | None = None
@@ -82,6 +84,7 @@ class Sweep(Command):
     def _run(self) -> tuple[dict[str, Any], int]:
         from rucksac.training.group import Group
         from rucksac.training.group_display import settings_table
+        from rucksac.training.places import place_of
         from rucksac.training.plan import beginning
         from rucksac.training.seeds import parse_seeds
         from rucksac.training.sweep import Sweep as Planned
@@ -97,10 +100,12 @@ class Sweep(Command):
         folder = (self.run_folder or Path("runs") / name).expanduser()
         trackers = checked(self.track, self.video_every, folder)
         planned = Planned(self.env, recipe, self.settings, settings, seeds, origin)
-        with prepared(planned, folder, self.jobs) as runs:
+        threads = max(each.config.threads or 1 for each in settings)
+        at_once = self.jobs if self.ray is None else 1  # on this machine, whose memory is looked at
+        with place_of(self.ray, threads) as place, prepared(planned, folder, at_once) as runs:
             for run in runs:
                 Memory(run).choose(*trackers)
-            summary, code = Group(folder, runs, self.quiet, self.jobs, settings_table).run()
+            summary, code = Group(folder, runs, self.quiet, self.jobs, settings_table, place).run()
         found = {"run": str(folder), "runs": summary["seeds"], "final_returns": summary["final_returns"]}
         over = code in (0, 1)  # any other is of a signal
         comparison, notes = _compared(folder, settings, seeds) if over else (None, [])

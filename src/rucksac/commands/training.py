@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import tyro
 
 from rucksac.commands import wording
-from rucksac.commands.parsing import Command, settings_of
+from rucksac.commands.parsing import Address, Command, settings_of
 from rucksac.commands.quiet import aside, hushed
 from rucksac.config import Config
-from rucksac.errors import TrainingStopped
+from rucksac.errors import TrainingStopped, UsageError
 
 if TYPE_CHECKING:
     from rucksac.training.console import Console
@@ -48,6 +48,8 @@ class Train(Command):
     video_every: int = 0
     """Film one episode of every so many evaluations, and of the last, for the run's folder and its trackers; 0 films
     nothing."""
+    ray: Address = None
+    """Ray cluster where collectors act; one of this machine alone without an address."""
     quiet: bool = False
     """Print nothing but errors."""
     json: bool = False
@@ -73,10 +75,11 @@ class Train(Command):
         _, recipe, origin = beginning(self.recipe, self.start_from, self.start_with_replay)
         name = re.sub(r"[^\w.-]+", "-", self.env) + f"-{recipe}"
         if self.seeds is not None:
+            _refuse_several(self.ray)
             return self._run_seeds(self.seeds, f"{name}-seeds{self.seeds.replace(',', '-')}", recipe, origin)
         folder = self.run_folder or next_free(Path("runs") / f"{name}-seed{self.settings.seed}")
         trackers = checked(self.track, self.video_every, folder)
-        plan = Plan(self.env, self.settings, recipe, None, None, None, origin, (), *trackers)
+        plan = Plan(self.env, self.settings, recipe, None, None, None, origin, (), *trackers, self.ray)
         console = None if self.quiet else Console(self.settings.steps)
         with aside(self.json):
             result = train_run(plan, folder, console)
@@ -114,6 +117,8 @@ class Resume(Command):
     """Trackers to go on with, those that the run has if not given; --track alone goes on without."""
     video_every: int | None = None
     """Film one episode of every so many evaluations; as the run does if not given."""
+    ray: Address = None
+    """Ray cluster where collectors act; one of this machine alone without an address."""
     quiet: bool = False
     """Print nothing but errors."""
     json: bool = False
@@ -132,17 +137,26 @@ class Resume(Command):
         from rucksac.training.train import resume_run
 
         if is_group(self.run_folder):
+            _refuse_several(self.ray)
             if self.steps is not None:
                 extend_group(self.run_folder, self.steps)
             for member in members(self.run_folder):
                 memory = Memory(member)
                 memory.choose(*chosen(memory, member, self.track, self.video_every))
             return _run_group(self.run_folder, self.quiet, self.json)
-        plan = plan_of(self.run_folder, steps=self.steps, track=self.track, video_every=self.video_every)
+        plan = plan_of(self.run_folder, steps=self.steps, track=self.track, video_every=self.video_every, ray=self.ray)
         console = None if self.quiet else Console(plan.config.steps)
         with aside(self.json):
             result = resume_run(plan, self.run_folder, console)
         return _report(result, self.run_folder, self.json, console)
+
+
+def _refuse_several(ray: str | None) -> None:
+    if ray is not None:
+        raise UsageError(
+            "--ray is for the collectors of one run, not for several seeds; leave it out, or give them to rucksac "
+            "sweep, which has its runs on a Ray cluster"
+        )
 
 
 def _report(result: "Result", folder: Path, as_json: bool, console: "Console | None") -> int:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar
 import tyro
 
 from rucksac.algorithm.recipes import DEFAULT, recipe
-from rucksac.commands.parsing import Command, settings_of
+from rucksac.commands.parsing import Address, Command, settings_of
 from rucksac.commands.quiet import aside, hushed
 from rucksac.config import Config, with_settings
 from rucksac.errors import UsageError
@@ -41,6 +41,8 @@ class Tune(Command):
     """TOML file with the settings to vary and their values; those of docs/tuning.md if not given."""
     jobs: int | None = None
     """Runs at once, each with one thread; as many as there are processors if not given."""
+    ray: Address = None
+    """Ray cluster where runs are trained; one of this machine alone without an address."""
     recipe: str = DEFAULT
     """Named settings to begin with; see: rucksac recipes."""
     config: Path | None = None
@@ -70,7 +72,7 @@ class Tune(Command):
         return code
 
     def _search(self) -> tuple[dict[str, Any], int]:
-        from rucksac.training.needs import runs_at_once
+        from rucksac.training.places import place_of
         from rucksac.training.seeds import parse_seeds
         from rucksac.tuning.space import DEFAULT as USUAL
         from rucksac.tuning.space import read_space
@@ -86,7 +88,8 @@ class Tune(Command):
         folder = (self.run_folder or Path("runs") / name).expanduser()
         config = dataclasses.replace(self.settings, threads=1)
         question = Question(self.env, self.recipe, config, read_space(self.space or USUAL), seeds, fresh)
-        found, code = Search(question, folder, self.trials, self.jobs or runs_at_once(1), self.quiet).run()
+        with place_of(self.ray, threads=1) as place:
+            found, code = Search(question, folder, self.trials, self.jobs, self.quiet, place).run()
         if found["best"]:
             best = with_settings(self.settings, found["best"]["settings"])
             values = {**spelled_out(best, recipe(self.recipe).config), **found["best"]["settings"]}

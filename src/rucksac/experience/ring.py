@@ -22,7 +22,7 @@ class Ring:
     def __init__(self, memory: memoryview, rows: int, columns: Iterable[Column]) -> None:
         self._counters = np.frombuffer(memory[:ALIGNED], np.int64)  # begun, counted as whole, read
         self._rows = np.frombuffer(memory[ALIGNED:], row_type(columns), rows)
-        self._next = self._seen = 0
+        self._next = 0
 
     @property
     def begun(self) -> int:
@@ -35,7 +35,7 @@ class Ring:
 
     def clear(self) -> None:
         """Begin anew, for another writer."""
-        self._counters[:3], self._next, self._seen = 0, 0, 0
+        self._counters[:3], self._next = 0, 0
 
     def begin(self) -> None:
         """Count a row that will be written."""
@@ -46,10 +46,9 @@ class Ring:
         self._counters[1] = self._next
 
     def news(self) -> Iterator[np.void]:
-        """Yield the rows that have been counted since the last time, which `read` still returns."""
-        for place in range(self._seen, int(self._counters[1])):
-            yield self._rows[place % len(self._rows)]
-            self._seen = place + 1
+        """Yield the rows that have been counted and not been read."""
+        while self._next < self._counters[1]:
+            yield self.read()
 
     def write(self, **values: Any) -> None:
         """Write the next row: each column by its name."""

@@ -11,8 +11,8 @@ from typing import IO
 
 from rucksac.errors import UsageError
 from rucksac.training.folder import RunFolder
+from rucksac.training.jobs import complaint, resuming
 from rucksac.training.overview import glance
-from rucksac.training.seed_process import complaint, resuming
 
 
 class Control:

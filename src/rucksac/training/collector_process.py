@@ -9,17 +9,21 @@ import math
 import mmap
 import os
 import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from typing import Any, Protocol
 
 import cloudpickle
 import numpy as np
+from torch import Tensor, nn
 
 from rucksac.agent import Agent
 from rucksac.building import build, compile_acting
 from rucksac.compilation import CompilerMissing, computing
 from rucksac.config import Config
 from rucksac.environments import env_group
-from rucksac.environments.making import closed_at_last, make_one
+from rucksac.environments.making import EnvSource, closed_at_last, make_one
 from rucksac.environments.processes import Fault, end_with_parent
 from rucksac.environments.reading import spaces_of, to_json
 from rucksac.environments.spaces import EnvAdapter, Spaces
@@ -40,6 +44,12 @@ MOST_ROWS = 1_000_000  # of a ring
 
 class LearnerLost(Exception):
     """The learner takes nothing over any more."""
+
+
+TOLD = (LearnerLost, EnvironmentFailed, UsageError, TrainingStopped)
+"""Errors that a collector tells its learner; any other is a defect."""
+Networks = tuple[nn.Module | None, nn.Module | None]
+"""A policy and a critic of one's own."""
 
 
 def columns_of(spaces: Spaces) -> tuple[Column, ...]:
@@ -88,56 +98,48 @@ def streams(seed: int, env_index: int) -> list[np.random.Generator]:
     return [generator(seed, stream, *index) for stream in (Stream.WARMUP, Stream.ACTING)]
 
 
+class Line(Protocol):
+    """A collector's way to its learner, such as the end of a pipe."""
+
+    def send(self, told: Any, /) -> None:
+        """Tell the learner something, such as what it asked for."""
+
+    def send_bytes(self, kind: bytes, /) -> None:
+        """Announce the row that was written last."""
+
+
+class Weights(Protocol):
+    """Weights as they come from the learner; `version` is that of those received last, 0 for none."""
+
+    version: int
+
+    def receive(self, tensors: Sequence[Tensor], /) -> int:
+        """Put the newest into `tensors`; return their gradient steps."""
+
+
 class Acting:
     """What a collector does when it is told to; its methods are the requests."""
 
-    def __init__(
-        self, connection: Connection, adapter: EnvAdapter, agent: Agent, weights: SharedWeights, ring: Ring, env: int
-    ) -> None:
-        self._connection, self._adapter, self._agent = connection, adapter, agent
+    def __init__(self, line: Line, adapter: EnvAdapter, agent: Agent, weights: Weights, ring: Ring, env: int) -> None:
+        self._line, self._adapter, self._agent = line, adapter, agent
         self._weights, self._ring, self._env_index = weights, ring, env
         self._streams = streams(agent.config.seed, env)
         agent.acting_noise = self._streams[1]
-        self._obs, self._started, self._open = np.empty(0, np.float32), 0, False
-        rate = agent.config.control_rate
-        self._clock = Clock(1.0 / rate) if rate else None
+        self._obs, self._started = np.empty(0, np.float32), 0
 
     def play(self, seed: int, actions: np.ndarray) -> None:
         """Play an episode again and send what was seen."""
         first, steps = env_group.play(self._adapter, seed, actions)
         self._obs = steps[-1].next_obs if steps else first
-        self._connection.send((first, steps))
+        self._line.send((first, steps))
 
     def start(self, started: int, words: np.ndarray, goes_on: bool) -> None:
-        """Take up work after so many episodes: go on in the one that was played, or begin the next.
-
-        With a control rate that waits until the clock is set going.
-        """
+        """Take up work after so many episodes: go on in the one that was played, or begin the next."""
         for stream, each in zip(self._streams, words, strict=True):
             put_words(stream, each)
         self._started = started
-        if not goes_on and not self._clock:
+        if not goes_on:
             self._begin()
-
-    def pace(self, at_random: bool) -> None:
-        """Act at every tick of the clock until there is another request, or no learner.
-
-        Raises `LearnerLost` when there is no room for what is seen.
-        """
-        clock = self._clock
-        assert clock
-        if not at_random:
-            self._compile()
-        if not self._open:
-            self._begin()
-        while not self._connection.poll(clock.left()):
-            if self._ring.room < 2:
-                seconds = self._agent.config.env_timeout
-                raise LearnerLost(
-                    f"nothing of what it saw was taken over for about {seconds:g} seconds, so it was closed"
-                )
-            late = clock.tick()
-            self._act(at_random, late)
 
     def step(self, at_random: bool) -> None:
         """Act once, and begin the next episode where that ended one."""
@@ -179,18 +181,73 @@ class Acting:
         seed = integer(self._agent.config.seed, Stream.EPISODE, self._env_index, self._started)
         self._obs = self._adapter.reset(seed)
         self._started += 1
-        self._open = True
         self._ring.write(obs=self._obs, grad_steps=NO_ACTION)
         self._announce(BEGAN)
-        if self._clock:
-            self._clock.restart()
 
     def _announce(self, kind: bytes) -> None:
-        """Let the learner have the row that was written last; a clock does not wait for room in the pipe."""
-        if self._clock:
-            self._ring.count()
-        else:
-            self._connection.send_bytes(kind)
+        """Let the learner have the row that was written last."""
+        self._line.send_bytes(kind)
+
+
+class ActingByTheClock(Acting):
+    """A collector with a control rate acts at every tick of its clock, once that is set going."""
+
+    def __init__(
+        self, line: Connection, adapter: EnvAdapter, agent: Agent, weights: Weights, ring: Ring, env: int
+    ) -> None:
+        super().__init__(line, adapter, agent, weights, ring, env)
+        assert agent.config.control_rate
+        self._requests, self._clock, self._open = line, Clock(1.0 / agent.config.control_rate), False
+
+    def start(self, started: int, words: np.ndarray, goes_on: bool) -> None:  # noqa: ARG002 (it has played nothing)
+        """See `Acting`; the first episode begins with the clock."""
+        super().start(started, words, goes_on=True)
+
+    def pace(self, at_random: bool) -> None:
+        """Act at every tick of the clock until there is another request, or no learner.
+
+        Raises `LearnerLost` when there is no room for what is seen.
+        """
+        if not at_random:
+            self._compile()
+        if not self._open:
+            self._begin()
+        while not self._requests.poll(self._clock.left()):
+            if self._ring.room < 2:
+                seconds = self._agent.config.env_timeout
+                raise LearnerLost(
+                    f"nothing of what it saw was taken over for about {seconds:g} seconds, so it was closed"
+                )
+            late = self._clock.tick()
+            self._act(at_random, late)
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._open = True
+        self._clock.restart()
+
+    def _announce(self, kind: bytes) -> None:  # noqa: ARG002 (the row says it)
+        """See `Acting`; a clock does not wait for room in the pipe."""
+        self._ring.count()
+
+
+def what_went_wrong(error: Exception) -> Fault | Exception:
+    """Return what a learner is told of an error: a fault, after which it starts a collector anew, or what ends the run.
+
+    `error` is one of `TOLD`.
+    """
+    if isinstance(error, UsageError | TrainingStopped) and not isinstance(error, EnvironmentFailed):
+        return type(error)(str(error))
+    cause = error.__cause__
+    return Fault(str(error), "".join(traceback.format_exception(cause)) if cause else "")
+
+
+@contextmanager
+def made(source: EnvSource, config: Config, networks: Networks, threads: int) -> Iterator[tuple[EnvAdapter, Agent]]:
+    """Give what a collector acts in and with, computing with so many threads meanwhile."""
+    with closed_at_last(make_one(source, config)) as env, computing(threads):
+        adapter = EnvAdapter(env, spaces_of(env, config.action_low, config.action_high))
+        yield adapter, build(config, adapter.spaces, *networks)
 
 
 def serve(connection_fileno: int) -> None:
@@ -203,20 +260,15 @@ def serve(connection_fileno: int) -> None:
     (env_index,), fileno = connection.recv()
     try:
         try:
-            with closed_at_last(make_one(source, config)) as env, computing(threads):
-                adapter = EnvAdapter(env, spaces_of(env, config.action_low, config.action_high))
-                agent = build(config, adapter.spaces, *networks)
+            with made(source, config, networks, threads) as (adapter, agent):
                 weights, rings = shared(fileno, agent)
-                acting = Acting(connection, adapter, agent, weights, rings[env_index], env_index)
+                acts = ActingByTheClock if config.control_rate else Acting
+                acting = acts(connection, adapter, agent, weights, rings[env_index], env_index)
                 connection.send(to_json(adapter.spaces))
                 while True:
                     request, *arguments = connection.recv()
                     getattr(acting, request)(*arguments)
-        except LearnerLost as error:
-            connection.send(Fault(str(error)))
-        except EnvironmentFailed as error:
-            connection.send(Fault(str(error), "".join(traceback.format_exception(error.__cause__))))
-        except (UsageError, TrainingStopped) as error:
-            connection.send(type(error)(str(error)))
+        except TOLD as error:
+            connection.send(what_went_wrong(error))
     except (EOFError, ConnectionError):  # the learner is done, or gone
         pass

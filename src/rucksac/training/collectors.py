@@ -19,7 +19,7 @@ from rucksac.environments.env_group import Lost
 from rucksac.environments.spaces import Stepped
 from rucksac.environments.transitions import Collected, Policy
 from rucksac.streams import words_of
-from rucksac.training.collector_process import BEGAN, RANDOM, STEPS_AHEAD, streams
+from rucksac.training.collector_process import NO_ACTION, RANDOM, STEPS_AHEAD, streams
 from rucksac.training.crew import Crew
 from rucksac.training.pace import in_bins
 from rucksac.training.progress import Progress
@@ -79,7 +79,7 @@ class Collectors(Episodes):
 
     def _ready(self) -> bool:
         """Return whether there is enough to hand over."""
-        there = [bool(each.announced or each.lost) for each in self.envs.members if each.granted or each.lost]
+        there = [bool(each.rows or each.lost) for each in self.envs.members if each.granted or each.lost]
         return any(there) if self.most_lag else bool(there) and all(there)
 
     def _grant(self, policy: Policy | None, arrived: int) -> None:
@@ -118,17 +118,17 @@ class Collectors(Episodes):
         """Give collectors the newest weights, unless they have them or act at random."""
         agent = self.agent
         if policy and (agent.normaliser or agent.grad_steps != self._published):
-            self.envs.weights.publish(agent.acting_tensors(), agent.grad_steps)
+            self.envs.engine.publish(agent.acting_tensors(), agent.grad_steps)
             self._published = agent.grad_steps
 
     def _take_over(self, env_index: int, collected: Collected) -> None:
-        """Add to `collected` all that a collector has announced; if it has failed since, its episode is lost."""
+        """Add to `collected` all that has come from a collector; if it has failed since, its episode is lost."""
         member, config = self.envs.members[env_index], self.agent.config
-        while member.announced:
+        while member.rows:
             if config.control_rate and self.progress.env_steps + len(collected.transitions) >= config.steps:
                 return  # nobody has asked for these
-            kind, row = member.announced.popleft(), member.ring.read()
-            if kind == BEGAN:
+            row = member.rows.popleft()
+            if row["grad_steps"] == NO_ACTION:
                 self.seeds[env_index] = self.next_seed(env_index)
                 self.began(env_index, row["obs"])
                 self.over.remove(env_index)

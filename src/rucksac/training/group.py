@@ -19,7 +19,7 @@ from rucksac.text import count
 from rucksac.training.console import console
 from rucksac.training.folder import RunFolder
 from rucksac.training.group_display import line, seeds_table
-from rucksac.training.needs import runs_at_once
+from rucksac.training.jobs import Place, ThisMachine
 from rucksac.training.seed_process import SeedProcess
 from rucksac.training.stopping import StopRequest, stop_on_signals
 
@@ -29,7 +29,8 @@ SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_LINES = 0.5, 10.0
 class Group:
     """Runs in a common folder, `at_once` of them side by side, or as many as there are processors for.
 
-    They are started in the order of `runs`; `show` makes the table of how they stand.
+    They are started in the order of `runs`, on this machine or in another `place`; `show` makes the table of how they
+    stand.
     """
 
     def __init__(
@@ -39,14 +40,16 @@ class Group:
         quiet: bool,
         at_once: int | None = None,
         show: Callable[[Sequence[SeedProcess]], Table] = seeds_table,
+        place: Place | None = None,
     ) -> None:
         self.folder, self.quiet, self._at_once, self._show = folder, quiet, at_once, show
+        self._place = place or ThisMachine()
         self._out = console()
         self.members = [SeedProcess.of(path) for path in runs]
 
     def run(self) -> tuple[dict[str, Any], int]:
         """Train all that are not done; return a summary and the exit code."""
-        at_once = self._at_once or runs_at_once(max(each.threads for each in self.members))
+        at_once = self._at_once or self._place.room(max(each.threads for each in self.members))
         last_line = time.monotonic()
         self._say(f"{count(len(self.members), 'run')} in {self.folder}, {at_once} at once")
         with stop_on_signals() as stop, self._live() as live:
@@ -73,7 +76,7 @@ class Group:
         running = sum(each.process is not None for each in self.members)
         for each in self.members:
             if each.state == "waiting" and running < at_once and not stop.is_set() and self._is_free(each):
-                each.start()
+                each.start(self._place)
                 running += 1
             elif stop.is_set() and each.process and each.state == "training":
                 each.process.terminate()

@@ -17,11 +17,6 @@ def threads_for(config: Config) -> int:
     return available_threads() if largest_product > WORTH_A_THREAD else 1
 
 
-def runs_at_once(threads: int) -> int:
-    """Return how many runs of so many threads each this machine has processors for, at least 1."""
-    return max(1, available_threads() // threads)
-
-
 def replay_bytes(config: Config, spaces: Spaces) -> int:
     """Return the size of a run's replay memory when it is full."""
     rows = bytes_for(config.buffer_size, columns_of(spaces, config.frame_stack))

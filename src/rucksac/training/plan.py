@@ -12,6 +12,7 @@ from rucksac.config import Config, with_settings
 from rucksac.environments.making import EnvSource
 from rucksac.errors import UsageError
 from rucksac.training.callbacks import Callback
+from rucksac.training.cluster import check_address
 from rucksac.training.folder import RunFolder, path_of, threads_of
 from rucksac.training.starting import Origin, origin_of, settings_from
 from rucksac.training.tracking import Memory, chosen
@@ -19,7 +20,11 @@ from rucksac.training.tracking import Memory, chosen
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a run is made of; `threads` are those that a run to go on with had, `origin` is where a run starts from."""
+    """What a run is made of; `threads` are those that a run to go on with had, `origin` is where a run starts from.
+
+    `ray` is the address of the Ray cluster where collectors act, None for this machine. Raises `UsageError` where that
+    cannot be.
+    """
 
     env: EnvSource
     config: Config
@@ -31,6 +36,19 @@ class Plan:
     callbacks: tuple[Callback, ...] = ()
     track: tuple[str, ...] = ()
     video_every: int = 0
+    ray: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.ray is None:
+            return
+        if not self.config.collectors:
+            raise UsageError("--ray says where collectors act, but there are none; give --collectors 2 or more too")
+        if self.config.control_rate:
+            raise UsageError(
+                f"--control-rate {self.config.control_rate:g} has a clock, and calls over a network come when they "
+                "may, so --ray does not go with it; leave one of them out"
+            )
+        check_address(self.ray)
 
 
 def beginning(
@@ -60,6 +78,7 @@ def plan_of(
     critic: nn.Module | None = None,
     track: Sequence[str] | None = None,
     video_every: int | None = None,
+    ray: str | None = None,
 ) -> Plan:
     """Return what the run in this folder was made of; raise `UsageError` when something is missing.
 
@@ -73,4 +92,6 @@ def plan_of(
     if steps is not None:
         config = with_settings(config, {"steps": steps})
     trackers = chosen(Memory(run), run, track, video_every)
-    return Plan(source, config, saved["recipe"], policy, critic, threads_of(saved), origin_of(saved), (), *trackers)
+    return Plan(
+        source, config, saved["recipe"], policy, critic, threads_of(saved), origin_of(saved), (), *trackers, ray
+    )

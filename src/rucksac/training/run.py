@@ -17,21 +17,23 @@ from rucksac.environments.env_group import EnvGroup
 from rucksac.environments.goals import open_goals
 from rucksac.environments.making import name_of
 from rucksac.environments.opening import evaluated_in, open_envs
-from rucksac.environments.processes import Faults
+from rucksac.environments.processes import Faults, setup_of
 from rucksac.errors import UsageError
 from rucksac.files import Beginning
 from rucksac.resources import available_threads
 from rucksac.text import count, size
 from rucksac.training.callbacks import calling
 from rucksac.training.checkpoint import Checkpoints
+from rucksac.training.cluster import connected
 from rucksac.training.console import Console
-from rucksac.training.crew import Crew, evaluation_group
+from rucksac.training.crew import Crew, Engine, evaluation_group
 from rucksac.training.demonstrations import Demonstrations, demonstrations_of, introduce
 from rucksac.training.diagnosis import Watchdog, divergence
 from rucksac.training.evaluate import Evaluation
 from rucksac.training.filming import films
 from rucksac.training.folder import RunFolder
 from rucksac.training.health import Health
+from rucksac.training.local_collectors import LocalCollectors
 from rucksac.training.loop import Loop, Stopwatch, metrics_of
 from rucksac.training.milestones import Milestones
 from rucksac.training.needs import replay_bytes, require_memory, threads_for
@@ -115,6 +117,8 @@ class Run:
         plan, config, warn = self.plan, self.config, self.report.warn
         envs: EnvGroup | Crew
         evaluation_envs: EnvGroup
+        if plan.ray:
+            cleanup.enter_context(connected(plan.ray, "collector", config.collectors))
         if config.collectors:
             faults = Faults(config.restarts, warn)
             evaluation_envs = cleanup.enter_context(closing(evaluation_group(plan.env, config, faults)))
@@ -126,11 +130,19 @@ class Run:
         self.demonstrations = demonstrations_of(config, spaces)
         require_memory(config, spaces)
         if config.collectors:
-            crew = Crew(plan.env, agent, (plan.policy, plan.critic), self.threads, faults)
-            envs = cleanup.enter_context(closing(crew))
+            engine = self._engine(setup_of(plan.env, config, (plan.policy, plan.critic), self.threads), agent)
+            envs = cleanup.enter_context(closing(Crew(engine, agent, faults)))
         goals = open_goals(evaluated_in(plan.env, config), config, spaces, cleanup) if config.hindsight else None
         prior = self.demonstrations and self.demonstrations.replay
         return prepare(agent, envs, progress, goals, prior), evaluation_envs
+
+    def _engine(self, setup: bytes, agent: Agent) -> Engine:
+        """Return where collectors run, which begin with this setup."""
+        if not self.plan.ray:
+            return LocalCollectors(setup, agent)
+        from rucksac.training.ray_collectors import RayCollectors
+
+        return RayCollectors(setup, agent)
 
     def _folder(self, resuming: bool, training: Training, cleanup: ExitStack) -> RunFolder | None:
         """Open or make the folder and keep others out; a start that comes to nothing leaves none."""
@@ -264,8 +276,10 @@ class Run:
         if config.collectors:
             lag = f"at most {count(config.most_lag, 'gradient step')} behind" if config.most_lag else "in turns"
             rate = f", {config.control_rate:g} steps per second of the clock" if config.control_rate else ""
+            where_they_are = " on a Ray cluster" if self.plan.ray else ""
             environments = (
-                f"{count(config.collectors, 'collector')} of one environment each{rate}, {lag}, one to evaluate"
+                f"{count(config.collectors, 'collector')} of one environment each{where_they_are}{rate}, {lag}, "
+                "one to evaluate"
             )
         if config.workers:
             environments += f" in {count(config.workers, 'worker')} of one thread each, one more to evaluate"

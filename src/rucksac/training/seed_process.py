@@ -1,32 +1,15 @@
-"""One seed of several: its folder, and the process that trains there, which is `rucksac resume` on that folder."""
+"""One seed of several: its folder, and the job that trains there."""
 
-import os
-import subprocess
-import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
 
 from rucksac.config import Config
 from rucksac.training.folder import RunFolder, threads_of
+from rucksac.training.jobs import Job, Place
 from rucksac.training.logs import last_rows
-from rucksac.training.stopping import FOLLOWING
 
-
-def resuming(run: Path) -> list[str]:
-    """Return the command that goes on with a run and writes nothing but errors."""
-    return [sys.executable, "-m", "rucksac", "resume", str(run), "--quiet"]
-
-
-def complaint(code: int, errors: IO[str]) -> str | None:
-    """Return why such a process failed, by its exit code and what it wrote; None when it did not."""
-    if code in (0, 129, 130, 143):  # done, or ended by a signal that let it save
-        return None
-    errors.seek(0)
-    said = [line for line in errors.read().splitlines() if line.startswith("rucksac:")]
-    return said[-1] if said else f"exit {code}"
+MOST_LOSSES = 3  # of machines under one seed, until it counts as failed
 
 
 @dataclass
@@ -36,11 +19,11 @@ class SeedProcess:
     folder: Path
     threads: int
     steps: int
-    process: subprocess.Popen[str] | None = None
-    errors: IO[str] | None = None
+    process: Job | None = None
     state: str = "waiting"
     began: tuple[float, int] = (0.0, 0)
     waits_for: int | None = None  # another process that trains there
+    losses: int = 0
 
     @classmethod
     def of(cls, folder: Path) -> "SeedProcess":
@@ -54,27 +37,21 @@ class SeedProcess:
             seed.state = "done" if summary.get("finished") and summary["env_steps"] >= config.steps else "waiting"
         return seed
 
-    def start(self) -> None:
-        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed when the process has ended)
-        self.process = subprocess.Popen(
-            resuming(self.folder),
-            stdin=subprocess.PIPE,
-            stderr=self.errors,
-            text=True,
-            env={**os.environ, FOLLOWING: "yes"},
-            start_new_session=True,  # Ctrl-C is for this process, which passes it on
-        )
+    def start(self, place: Place) -> None:
+        self.process = place.start(self.folder, self.threads)
         self.state, self.began = "training", (time.monotonic(), self.env_steps())
 
     def look(self) -> None:
-        """Notice when the process has ended."""
-        if self.process is None or self.errors is None or (code := self.process.poll()) is None:
+        """Notice when the process has ended; where it was lost with its machine, it waits for another one."""
+        if self.process is None or (ending := self.process.ended()) is None:
             return
-        said = complaint(code, self.errors)
-        self.errors.close()
-        cast(IO[str], self.process.stdin).close()
-        self.process = self.errors = None
-        self.state = f"failed: {said}" if said else "stopped" if code else "done"
+        self.process, self.losses = None, self.losses + ending.lost
+        if ending.lost and self.losses < MOST_LOSSES and self.state == "training":
+            self.state = "waiting"
+        elif ending.complaint:
+            self.state = f"failed: {ending.complaint}"
+        else:
+            self.state = "stopped" if ending.code else "done"
 
     def env_steps(self) -> int:
         """Return the steps of a run that is done, else those of the last row of metrics, 0 before there is one."""

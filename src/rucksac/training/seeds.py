@@ -7,9 +7,10 @@ from rucksac.config import Config, with_settings
 from rucksac.environments.making import closed_at_last, make
 from rucksac.environments.reading import check_same, spaces_of
 from rucksac.errors import UsageError
+from rucksac.resources import runs_at_once
 from rucksac.training.demonstrations import demonstrations_of
 from rucksac.training.folder import RunFolder
-from rucksac.training.needs import require_memory_at_once, runs_at_once
+from rucksac.training.needs import require_memory_at_once
 from rucksac.training.overview import members
 from rucksac.training.starting import Origin
 

@@ -33,6 +33,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     track: Sequence[str] = (),
     video_every: int = 0,
+    ray: str | None = None,
     **settings: Any,
 ) -> Agent:
     """Train an agent and return it.
@@ -45,15 +46,16 @@ def train(
     also written there; without, nothing is written. Each function in `callbacks` is called with a `rucksac.Event` when
     something happens, and ends the run by returning `rucksac.STOP`; one that raises does not, and console and
     warnings.txt say so. `track` names trackers beside the log files: tensorboard, wandb, mlflow, trackio; every
-    `video_every` evaluations one is filmed. Raises `UsageError` for what cannot work, before training starts where
-    possible.
+    `video_every` evaluations one is filmed. With `ray` collectors act on the Ray cluster at that address, such as
+    "head:6379", or on one of this machine alone, "local". Raises `UsageError` for what cannot work, before training
+    starts where possible.
     """
     if recipe is None and start_from is None and (policy is not None or critic is not None):
         recipe = FOR_OWN_NETWORKS
     config, name, origin = beginning(recipe, start_from, start_with_replay)
     path, calls = None if run is None else path_of(run), listed(callbacks)
     trackers = checked(track, video_every, path)
-    plan = Plan(env, with_settings(config, settings), name, policy, critic, None, origin, calls, *trackers)
+    plan = Plan(env, with_settings(config, settings), name, policy, critic, None, origin, calls, *trackers, ray)
     console = None if quiet else Console(plan.config.steps)
     result = train_run(plan, path, console)
     if console:
@@ -72,13 +74,15 @@ def resume(
     callbacks: Sequence[Callback] = (),
     track: Sequence[str] | None = None,
     video_every: int | None = None,
+    ray: str | None = None,
     **others: Any,
 ) -> Agent:
     """Go on with an interrupted run exactly where its last checkpoint was taken, and return the agent.
 
     `steps` extends the run. `env`, `policy` and `critic` are needed again when the run was made with a function or
     with modules of your own, and so are `callbacks`. Trackers and films are those that the run had, unless `track` and
-    `video_every` say otherwise. Raises `UsageError` when the run cannot go on, and for any other setting.
+    `video_every` say otherwise; collectors are processes of this machine, unless `ray` names a cluster. Raises
+    `UsageError` when the run cannot go on, and for any other setting.
     """
     if others:
         raise UsageError(
@@ -86,7 +90,7 @@ def resume(
             "train(..., start_from=run)"
         )
     path = path_of(run)
-    plan = plan_of(path, env, steps, policy, critic, track, video_every)
+    plan = plan_of(path, env, steps, policy, critic, track, video_every, ray)
     plan = dataclasses.replace(plan, callbacks=listed(callbacks))
     console = None if quiet else Console(plan.config.steps)
     result = resume_run(plan, path, console)

@@ -21,6 +21,7 @@ from rucksac.training.claim import claim
 from rucksac.training.console import console
 from rucksac.training.folder import RunFolder
 from rucksac.training.group import SECONDS_BETWEEN_LOOKS, Group
+from rucksac.training.jobs import Place
 from rucksac.training.overview import evaluations, members
 from rucksac.training.seed_process import SeedProcess
 from rucksac.training.seeds import prepare_group
@@ -72,8 +73,11 @@ class Attempt:
 class Search:
     """A search in a folder, from its beginning or from where it was."""
 
-    def __init__(self, question: Question, folder: Path, trials: int, at_once: int, quiet: bool) -> None:
-        self.question, self.folder, self.trials, self.at_once, self.quiet = question, folder, trials, at_once, quiet
+    def __init__(
+        self, question: Question, folder: Path, trials: int, at_once: int | None, quiet: bool, place: Place
+    ) -> None:
+        self.question, self.folder, self.trials, self.quiet, self._place = question, folder, trials, quiet, place
+        self.at_once = at_once or place.room(1)
         self._out, self._attempts = console(), list[Attempt]()
 
     def run(self) -> tuple[dict[str, Any], int]:
@@ -147,7 +151,7 @@ class Search:
             # One that is not free is in the hands of a process that still saves after its parent was killed.
             free = [seed for seed in waiting if RunFolder(seed.folder).occupant() is None]
             if free:
-                free[0].start()
+                free[0].start(self._place)
             elif not waiting and self._asked(study) < self.trials:
                 self._begin(study, study.ask())
             else:
@@ -220,7 +224,7 @@ class Search:
             prepare_group(question.env, config, question.recipe, new, question.fresh_seeds)
             new.rename(folder)
         self._say(f"Trial {number + 1} was the best; its settings are trained again.")
-        summary, code = Group(folder, members(folder), self.quiet, self.at_once).run()
+        summary, code = Group(folder, members(folder), self.quiet, self.at_once, place=self._place).run()
         return {"finished": code == 0, **told, "again": summary}, code
 
     def _told(self, study: optuna.Study) -> dict[str, Any]:
