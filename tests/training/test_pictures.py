@@ -169,8 +169,10 @@ def test_what_is_for_pictures_is_refused_without_one():
 def test_an_agent_learns_to_do_what_a_picture_shows(recipe, order):
     settings = {**SMALL, "steps": 1_200, "warmup": 200, "batch_size": 32, "hidden": (64,), "gamma": 0.0, "lr": 1e-3}
     settings |= {"utd": 1.0, "eval_every": 10_000, "buffer_size": 2_000, "n_step": 1, "policy_delay": 1}
-    settings |= {"augment": "none", "initialisation": "default"}  # the place is what is shown; so few units begin large
-    settings |= {"initial_alpha": 0.01} if recipe == "drq" else {}
+    settings |= {"augment": "none"}  # the place is what is shown
+    settings |= (
+        {"initial_alpha": 0.01} if recipe == "drq" else {"initialisation": "default"}
+    )  # so few units begin large
     agent = rucksac.train(lambda: Screen(order), recipe=recipe, **settings)
     found = rucksac.evaluate(agent, lambda: Screen(order), episodes=10).summary
     assert found.mean > 6.0  # of 8; the best action without looking gives 4.4
