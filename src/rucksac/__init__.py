@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rucksac.training.train import resume, train
     from rucksac.training.watch import watch
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "STOP",
     "Agent",

@@ -20,7 +20,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 def runs(tmp_path_factory):
     """A run, one with other settings and the same with another seed; a short line in the logs is all that is needed."""
     folder = tmp_path_factory.mktemp("plotted")
-    rucksac.train("Pendulum-v1", run=folder / "a", **SETTINGS)
+    rucksac.train("Pendulum-v1", recipe="plain", run=folder / "a", **SETTINGS)
     for name, change in (("b", {"lr": 3e-4}), ("c", {"lr": 3e-4, "seed": 2})):
         shutil.copytree(folder / "a", folder / name)
         saved = json.loads((folder / name / "config.json").read_text())

@@ -111,7 +111,7 @@ def test_the_command_takes_the_settings_of_the_run_that_it_starts_from(tmp_path,
 
 
 def test_a_run_may_begin_with_the_replay_memory_of_another(origin, trained, tmp_path):
-    kept = Replay(1_000, 1, columns_of(rucksac.load(origin).spaces))
+    kept = Replay(1_000, 1, columns_of(rucksac.load(origin).spaces, frame_stack=1))
     load_replay(origin, kept)
     settings = {"steps": 16, "envs": 2, "buffer_size": 900, "log_every": 4}
     rucksac.train(narrow, start_from=origin, start_with_replay=True, run=tmp_path / "run", **settings)
