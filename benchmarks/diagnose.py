@@ -42,7 +42,8 @@ def trained(folder: Path) -> Iterator[Path]:
     for env, (steps, seeds) in TASKS.items():
         for seed in range(1, seeds + 1):
             run = folder / f"{env}-{seed}"
-            rucksac.train(env, run=run, seed=seed, steps=steps, threads=1, compile="never", eval_episodes=1)
+            settings = {"seed": seed, "steps": steps, "threads": 1, "compile": "never", "eval_episodes": 1}
+            rucksac.train(env, recipe="plain", run=run, **settings)
             yield run
 
 
