@@ -79,7 +79,7 @@ def replay_of(run: Path) -> bytes:
     """Return the rows of replay memory that hold something."""
     agent = load_agent(run)
     config, spaces = agent.config, agent.spaces
-    replay = Replay(config.buffer_size, config.envs, columns_of(spaces))
+    replay = Replay(config.buffer_size, config.envs, columns_of(spaces, config.frame_stack))
     load_replay(run, replay)
     valid = replay.kind > 0
     return b"".join(array[valid].tobytes() for array in replay.data.values())

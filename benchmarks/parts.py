@@ -43,7 +43,7 @@ def main() -> None:
     generator = np.random.default_rng(0)
     actions = Continuous((ACTION,), np.dtype(np.float32), -np.ones(ACTION), np.ones(ACTION))
     spaces = Spaces(Numbers((OBS,)), actions)
-    replay = Replay(ROWS, 1, columns_of(spaces))
+    replay = Replay(ROWS, 1, columns_of(spaces, frame_stack=1))
     obs, action = generator.standard_normal((2, OBS)).astype(np.float32), np.zeros(ACTION, np.float32)
     clock = iter(range(10**9))
 

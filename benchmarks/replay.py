@@ -40,7 +40,10 @@ class Near:
 def full_memory() -> Replay:
     """Return a memory of episodes of 1,000 steps."""
     actions = Continuous((ACTION,), np.dtype(np.float32), -np.ones(ACTION), np.ones(ACTION))
-    replay, obs = Replay(ROWS, 1, columns_of(Spaces(Numbers((OBS,)), actions))), np.zeros(OBS, np.float32)
+    replay, obs = (
+        Replay(ROWS, 1, columns_of(Spaces(Numbers((OBS,)), actions), frame_stack=1)),
+        np.zeros(OBS, np.float32),
+    )
     for step in range(ROWS - 1 - ROWS // EPISODE):
         ended = step % EPISODE == EPISODE - 1
         replay.add(0, False, ended, obs=obs, action=np.zeros(ACTION, np.float32), reward=1.0, next_obs=obs)

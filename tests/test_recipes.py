@@ -316,6 +316,8 @@ def test_metrics_of_a_delayed_policy_are_means_over_its_own_steps(tmp_path):
     for step in range(12):
         progress.add({"critic_loss": 0.5} | ({"policy_loss": 2.0} if step % 4 == 0 else {}))
     assert (progress.mean("policy_loss"), progress.mean("critic_loss")) == (2.0, 0.5)
+    progress.add_largest("lag_max", 3)
+    assert type(progress.sums["lag_max"]) is float  # as it is read from a checkpoint
 
 
 QUICK = {

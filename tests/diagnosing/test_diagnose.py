@@ -38,7 +38,7 @@ def planted(tmp_path_factory):
         key = repr((env, settings))
         if key not in runs:
             runs[key] = folder / str(len(runs))
-            rucksac.train(env, run=runs[key], **settings)
+            rucksac.train(env, run=runs[key], **{"recipe": "plain", **settings})
         told = diagnose(runs[key], env)
         json.dumps(told.to_json(), allow_nan=False)
         assert told.evidence.missing == {}
@@ -71,13 +71,12 @@ def test_a_time_limit_that_counts_as_termination(planted):
 
 
 def test_observations_of_unequal_scale(planted):
-    found = planted(cart(obs_scales=(1e-3, 1e3)), recipe="plain", **SHORT)["observation scale"]
+    found = planted(cart(obs_scales=(1e-3, 1e3)), **SHORT)["observation scale"]
     assert found.flags == ("--normalise-observations",)
     assert found.values["largest_rms"] > 1e4 * found.values["smallest_std"]
     assert "obs[1] has a root mean square" in found.says
     assert "obs[0] varies" in found.says
-    plain = {"recipe": "plain"}
-    for scales in ({}, {**plain, "normalise_observations": True}, {**plain, "blocks": "batch-norm", "hidden": 8}):
+    for scales in ({"recipe": "rucksac"}, {"normalise_observations": True}, {"blocks": "batch-norm", "hidden": 8}):
         assert "observation scale" not in planted(cart(obs_scales=(1e-3, 1e3)), **{**SHORT, **scales})
 
 
@@ -138,7 +137,8 @@ def test_a_fault_in_learning(planted, fault, settings, what, flags):
 
 @pytest.mark.long
 def test_a_run_that_learns_gets_no_advice(planted):
-    assert planted(cart(), **LONGER) == {}
+    for recipe in ("plain", "rucksac"):
+        assert planted(cart(), recipe=recipe, **LONGER) == {}
 
 
 @pytest.mark.long

@@ -199,7 +199,7 @@ def test_a_collector_that_is_lost_is_started_anew_and_nothing_counts_twice(
     assert "Made anew, failure 1 of 3" in warnings
     if fault is not end_node:
         assert "failure 2" not in warnings
-        assert not Path(f"/proc/{gone[0]}").exists()
+        waiting_for(lambda: not Path(f"/proc/{gone[0]}").exists())
     assert progress.env_steps == len(training.replay) >= 120
     assert training.agent.grad_steps + progress.owed == pytest.approx(progress.env_steps - 20, abs=8)
     assert progress.env_steps <= taken <= progress.env_steps + lost + 4  # at the end two may be under way for each

@@ -31,7 +31,20 @@ SETTINGS = (
 
 
 def tune(folder, space, trials):
-    words = ["tune", "Pendulum-v1", "--trials", str(trials), "--space", space, "--run", folder, *BESIDE, *SETTINGS]
+    words = [
+        "tune",
+        "Pendulum-v1",
+        "--recipe",
+        "plain",
+        "--trials",
+        str(trials),
+        "--space",
+        space,
+        "--run",
+        folder,
+        *BESIDE,
+        *SETTINGS,
+    ]
     return [*COMMAND, *map(str, words)]
 
 

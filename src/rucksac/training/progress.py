@@ -39,7 +39,7 @@ class Progress:
 
     def add_largest(self, metric: str, value: float) -> None:
         """Take in a value of a metric whose largest is kept."""
-        self.sums[metric], self.counts[metric] = max(self.sums.get(metric, value), value), 1.0
+        self.sums[metric], self.counts[metric] = float(max(self.sums.get(metric, value), value)), 1.0
 
     def mean(self, metric: str) -> float:
         """Return a metric's mean, or its largest value, since the last row; NaN where there was none."""
