@@ -150,8 +150,8 @@ def test_the_best_settings_are_a_file_for_config(search, tmp_path, capsys):
     folder, _, _, told, _ = search
     values = tomllib.loads((folder / "best.toml").read_text())
     assert {name: values[name] for name in told["best"]["settings"]} == told["best"]["settings"]
-    words = ["train", "Pendulum-v1", "--config", told["config"], "--run", str(tmp_path / "run"), "--seed", "11"]
-    assert cli.main([*words, "--threads", "1", "--quiet"]) == 0
+    words = ["train", "Pendulum-v1", "--recipe", "plain", "--config", told["config"], "--run", str(tmp_path / "run")]
+    assert cli.main([*words, "--seed", "11", "--threads", "1", "--quiet"]) == 0
     assert logs(tmp_path / "run") == logs(folder / f"best/{told['best']['trial']:04}/seed11")
 
 
