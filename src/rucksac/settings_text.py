@@ -11,6 +11,8 @@ from rucksac.errors import UsageError
 from rucksac.rules import plain
 from rucksac.text import shortened
 
+NONE = "None"  # the word for a setting that is left out, where a recipe has a value for it
+
 
 def read_toml(file: Path) -> dict[str, Any]:
     """Return what a TOML file says, its keys as settings are called; raise `UsageError` when it cannot be read."""
@@ -40,7 +42,7 @@ def check_value(file: Path, name: str, value: Any) -> None:
 
 def settings_from_file(file: Path, config: Config) -> Config:
     """Return `config` with the settings in `file`; raise `UsageError`, naming file and key, when they do not fit."""
-    values = read_toml(file)
+    values = {name: None if value == NONE else value for name, value in read_toml(file).items()}
     for name, value in values.items():
         check_name(file, name)
         check_value(file, name, value)
@@ -76,8 +78,8 @@ def _falls_back(config: Config, name: str) -> bool:
 
 
 def to_toml(values: dict[str, Any]) -> str:
-    """Return settings as the lines of a TOML file; what is None is left out, as TOML has no word for it."""
-    return "".join(f"{name} = {_written(value)}\n" for name, value in values.items() if value is not None)
+    """Return settings as the lines of a TOML file, in which None is a word, as on the command line."""
+    return "".join(f"{name} = {_written(NONE if value is None else value)}\n" for name, value in values.items())
 
 
 def _written(value: Any) -> str:

@@ -12,6 +12,7 @@ from tests.runs import SMALL, logs
 
 RECIPES = {
     "rucksac": {"hidden": (16, 8), "alpha": 0.2},
+    "simba": {"hidden": 8, "critic_hidden": None, "target_entropy": None},
     "td3": {"lr": 1e-3, "target_network": False, "env_args": {"g": 5.0}},
 }
 
