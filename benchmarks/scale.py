@@ -29,7 +29,7 @@ from gymnasium.spaces import Box
 import rucksac
 from rucksac.config import Config
 from rucksac.experience.ring import row_type
-from rucksac.training.collector_process import columns_of
+from rucksac.training.collector_process import columns_of_ring
 from rucksac.training.plan import Plan
 from rucksac.training.progress import Progress
 from rucksac.training.train import train_run
@@ -68,7 +68,9 @@ def answer_bytes(agent) -> int:
     """Return what an answer of one row takes, as Ray's workers pickle it."""
     from rucksac.training.ray_collectors import Answer
 
-    return len(pickle.dumps(Answer(1, 1, [np.zeros((), row_type(columns_of(agent.spaces))).tobytes()]), protocol=5))
+    return len(
+        pickle.dumps(Answer(1, 1, [np.zeros((), row_type(columns_of_ring(agent.spaces))).tobytes()]), protocol=5)
+    )
 
 
 def measured(case: Case, seconds: float, utd: float, batch_size: int) -> dict:
@@ -88,7 +90,7 @@ def measured(case: Case, seconds: float, utd: float, batch_size: int) -> dict:
             marks.append((now, event.env_steps, event.grad_steps))
         elif now - marks[0][0] >= seconds:
             taken, env_steps, grad_steps = np.subtract((now, event.env_steps, event.grad_steps), marks[0])
-            row = row_type(columns_of(event.agent.spaces)).itemsize
+            row = row_type(columns_of_ring(event.agent.spaces)).itemsize
             found.update(
                 steps_per_second=round(env_steps / taken, 1),
                 ideal_per_second=round(1000 * case.collectors / case.sleep_ms, 1),

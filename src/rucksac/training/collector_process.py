@@ -52,7 +52,7 @@ Networks = tuple[nn.Module | None, nn.Module | None]
 """A policy and a critic of one's own."""
 
 
-def columns_of(spaces: Spaces) -> tuple[Column, ...]:
+def columns_of_ring(spaces: Spaces) -> tuple[Column, ...]:
     """Return what a row in a ring holds: what an action led to, or the first observation of an episode.
 
     `grad_steps` are those of the weights that chose the action, `stream` is where its random numbers were then, `late`
@@ -81,7 +81,7 @@ def rows_of_ring(config: Config) -> int:
 
 def shared(fileno: int, agent: Agent) -> tuple[SharedWeights, list[Ring]]:
     """Return what learner and collectors share, in the memory of the open file: the weights, and a ring for each."""
-    columns, rows, collectors = columns_of(agent.spaces), rows_of_ring(agent.config), agent.config.collectors
+    columns, rows, collectors = columns_of_ring(agent.spaces), rows_of_ring(agent.config), agent.config.collectors
     weights, ring = bytes_for_weights(agent.acting_tensors()), bytes_for_ring(rows, columns)
     os.truncate(fileno, weights + collectors * ring)
     memory = memoryview(mmap.mmap(fileno, weights + collectors * ring))

@@ -28,7 +28,7 @@ from rucksac.training.collector_process import (
     NO_ACTION,
     TOLD,
     Acting,
-    columns_of,
+    columns_of_ring,
     made,
     rows_of_ring,
     what_went_wrong,
@@ -98,7 +98,7 @@ class Actor:
             adapter, agent = self._cleanup.enter_context(made(*cloudpickle.loads(self._setup)))
         except TOLD as error:
             return Answer(0, 0, [what_went_wrong(error)])
-        columns, rows = columns_of(agent.spaces), rows_of_ring(agent.config)
+        columns, rows = columns_of_ring(agent.spaces), rows_of_ring(agent.config)
         memory = memoryview(bytearray(bytes_for_ring(rows, columns)))
         self._ring, self._mailbox = Ring(memory, rows, columns), Mailbox(Ring(memory, rows, columns))
         self._acting = Acting(self._mailbox, adapter, agent, self._weights, self._ring, self._env_index)
@@ -206,7 +206,7 @@ class RayCollectors:
     seconds_to_start = 180.0
 
     def __init__(self, setup: bytes, agent: Agent) -> None:
-        self.config, self._columns = agent.config, columns_of(agent.spaces)
+        self.config, self._columns = agent.config, columns_of_ring(agent.spaces)
         self.setup, self.path = ray.put(setup), [*map(os.path.abspath, sys.path)]
         self.version = 0
         self.newest: Any = None
