@@ -1,10 +1,11 @@
 """The compiled gradient step alone: by size and threads, and how it grows, beside the matmul floor of the same moment.
 
-    python benchmarks/step.py [--series sizes width batch critics observations]
+    python benchmarks/step.py [--series sizes width batch critics observations recipes]
 
 The floor is what the step's multiply-adds cost by PyTorch's own product or by oneDNN's, whichever is faster, of a batch
-and a hidden layer of 256. Writes benchmarks/results/step.csv, a row per round (series that are not measured keep
-theirs), and step.png.
+and a hidden layer of 256. Sizes are those of the recipe plain; recipes are measured as they come, with the observations
+and actions of HalfCheetah-v5 and one thread. Writes benchmarks/results/step.csv, a row per round (series that are not
+measured keep theirs), and step.png.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import csv
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +21,17 @@ import torch
 from matplotlib.figure import Figure
 
 from rucksac.algorithm.architecture import multiply_adds
+from rucksac.algorithm.recipes import RECIPES
 from rucksac.algorithm.update import Batch
 from rucksac.building import build, compile_steps
 from rucksac.compilation import computing
-from rucksac.config import Config
 from rucksac.environments.spaces import Continuous, Numbers, Spaces
 from rucksac.learner import Learner
 from rucksac.resources import available_threads
 
 FILE = Path(__file__).parent / "results/step.csv"
 ACTION, ROUNDS, SECONDS, WIDE = 6, 5, 0.6, 256
-COMMON = {"width": 256, "layers": 2, "batch": 256, "critics": 2, "observations": 17}
+COMMON = {"recipe": "plain", "width": 256, "layers": 2, "batch": 256, "critics": 2, "observations": 17}
 SERIES = {
     "width": (64, 128, 256, 512, 1024),
     "batch": (32, 64, 128, 256, 512, 1024),
@@ -56,11 +58,21 @@ def rates(function: Callable[[], object]) -> list[float]:
     return found
 
 
-def measure(series: str, threads: int, changes: dict[str, int]) -> list[dict]:
+def of_recipe(name: str) -> dict:
+    """Return a recipe's sizes."""
+    config = RECIPES[name].config
+    width = max(config.hidden + (config.critic_hidden or ()))
+    sizes = {"width": width, "layers": len(config.critic_hidden or config.hidden)}
+    return {"recipe": name, **sizes, "batch": config.batch_size, "critics": config.critics}
+
+
+def measure(series: str, threads: int, changes: dict) -> list[dict]:
     """Return a row per round: steps per second, and the floor."""
     case = {**COMMON, **changes}
     obs, rows = case["observations"], case["batch"]
-    config = Config(hidden=(case["width"],) * case["layers"], batch_size=rows, critics=case["critics"], warmup=0)
+    config = replace(RECIPES[case["recipe"]].config, warmup=0, utd=1)
+    if series != "recipes":
+        config = replace(config, hidden=(case["width"],) * case["layers"], batch_size=rows, critics=case["critics"])
     actions = Continuous((ACTION,), np.dtype(np.float32), -np.ones(ACTION), np.ones(ACTION))
     with computing(threads):
         learner = Learner(build(config, Spaces(Numbers((obs,)), actions)))
@@ -109,12 +121,15 @@ def picture(rows: list[dict]) -> Figure:
 def main() -> None:
     """Measure every series and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--series", nargs="+", default=["sizes", *SERIES], choices=["sizes", *SERIES])
+    every = ["sizes", *SERIES, "recipes"]
+    parser.add_argument("--series", nargs="+", default=every, choices=every)
     wanted, threads = parser.parse_args().series, available_threads()
     rows = read()
     for series in wanted:
         if series == "sizes":
             cases = [(each, size) for size in SIZES for each in sorted({1, threads})]
+        elif series == "recipes":
+            cases = [(1, of_recipe(name)) for name in RECIPES if RECIPES[name].config.augment == "none"]
         else:
             cases = [(threads, {series: value}) for value in SERIES[series]]
         rows = [row for row in rows if row["series"] != series]

@@ -70,3 +70,14 @@ def test_a_network_that_decides_by_what_it_sees_runs_uncompiled():
 
     with pytest.raises(compilation.CompilerMissing, match="cannot be traced"):
         compilation.compile_ahead(decides, [torch.ones(3)])
+
+
+def test_a_buffer_that_is_changed_in_place_and_read_by_another_name_compiles(cache):
+    def function(x):
+        mask = torch.full((8, 8), -1e4)
+        mask[torch.arange(8).unsqueeze(0), torch.arange(8).unsqueeze(1)] = 0
+        return [torch.softmax(x + mask, -1)]
+
+    x = torch.randn(8, 8)
+    (result,) = compilation.compile_ahead(function, [x])([x])
+    torch.testing.assert_close(result, function(x)[0])

@@ -173,7 +173,7 @@ def _package(graph: torch.fx.GraphModule, examples: list[Tensor], file: Path) ->
     ):
         warnings.simplefilter("ignore")
         exported = torch.export.export(graph, tuple(examples), strict=False)
-        with torch._inductor.config.patch(_compiler_settings()), teams.own_team():
+        with torch._inductor.config.patch(_compiler_settings()), teams.own_team(), _unread_buffers_stay():
             built = torch._inductor.aoti_compile_and_package(exported, package_path=str(Path(folder) / "step.pt2"))
         loader = _load(Path(built))
         os.replace(built, file)  # atomic: two processes may build the same file at once
@@ -192,6 +192,30 @@ def _compilers_files_in(folder: str) -> Iterator[None]:
     finally:
         if os.environ.get("TORCHINDUCTOR_CACHE_DIR") == folder:
             del os.environ["TORCHINDUCTOR_CACHE_DIR"]
+
+
+@contextmanager
+def _unread_buffers_stay() -> Iterator[None]:
+    """Let PyTorch's compiler go on where a loop does not read a buffer by the name that it was written by.
+
+    It asks how the buffer is read, to see whether it may lie on the stack, and fails where there is no answer
+    (pytorch/pytorch#196570). No answer now means that the buffer stays where it is.
+    """
+    from torch._inductor.loop_body import LoopBody
+
+    asked = LoopBody.get_read_expr
+
+    def answered(body: LoopBody, name: str) -> Any:
+        try:
+            return asked(body, name)  # type: ignore[no-untyped-call]
+        except KeyError:
+            return None
+
+    LoopBody.get_read_expr = answered  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        LoopBody.get_read_expr = asked  # type: ignore[method-assign]
 
 
 def _compiler_settings() -> dict[str, Any]:

@@ -88,11 +88,10 @@ def test_critic_loss_by_hand():
 
 
 def test_a_distribution_is_moved_and_shared_by_neighbours():
-    support = torch.tensor([-1.0, 0.0, 1.0])
     probabilities = torch.tensor([[0.0, 1.0, 0.0], [0.5, 0.0, 0.5], [0.2, 0.3, 0.5], [0.0, 0.0, 1.0]])
     reward, discount = torch.tensor([0.25, 0.0, -0.5, 3.0]), torch.tensor([0.5, 0.5, 0.0, 0.9])
     cost = torch.tensor([[0.0], [1.0], [9.0], [0.0]])
-    moved = eq.categorical_target(reward, discount, support, probabilities.unsqueeze(1), torch.ones(4, 1), cost)
+    moved = eq.categorical_target(reward, discount, probabilities.unsqueeze(1), torch.ones(4, 1), cost, 1.0)
     assert moved.tolist() == [
         pytest.approx([0.0, 0.75, 0.25]),  # all of it at 0.25
         pytest.approx([0.5, 0.5, 0.0]),  # half at -1, half at 0: both fall by 0.5 for entropy
@@ -102,9 +101,9 @@ def test_a_distribution_is_moved_and_shared_by_neighbours():
 
 
 def test_distributions_of_several_actions_are_mixed_as_the_policy_chooses_them():
-    support, probabilities = torch.tensor([-1.0, 0.0, 1.0]), torch.tensor([[[0.0, 0.0, 1.0], [0.5, 0.5, 0.0]]])
+    probabilities = torch.tensor([[[0.0, 0.0, 1.0], [0.5, 0.5, 0.0]]])
     weight, cost = torch.tensor([[0.25, 0.75]]), torch.tensor([[0.5, -1.0]])
-    mixed = eq.categorical_target(torch.zeros(1), torch.ones(1), support, probabilities, weight, cost)
+    mixed = eq.categorical_target(torch.zeros(1), torch.ones(1), probabilities, weight, cost, 1.0)
     # the first is at 0.5, the second half at 0 and half at 1
     assert mixed.tolist() == [pytest.approx([0.0, 0.125 + 0.375, 0.125 + 0.375])]
 

@@ -78,8 +78,8 @@ class Categories:
         else:
             lowest = self.expected(answers).argmin(0).unsqueeze(-1).expand(1, *answers.shape[1:])
             probabilities = answers.gather(0, lowest).squeeze(0).softmax(-1)
-        cost, support = alpha * candidates.log_prob, self._support(answers)
-        return equations.categorical_target(reward, discount, support, probabilities, candidates.weight, cost)
+        cost = alpha * candidates.log_prob
+        return equations.categorical_target(reward, discount, probabilities, candidates.weight, cost, self.bound)
 
     def loss(self, answers: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return the cross-entropy, summed over critics."""

@@ -94,18 +94,22 @@ def quantile_loss(quantiles: Tensor, target: Tensor, weight: Tensor | None = Non
 
 
 def categorical_target(
-    reward: Tensor, discount: Tensor, support: Tensor, probabilities: Tensor, weight: Tensor, entropy_cost: Tensor
+    reward: Tensor, discount: Tensor, probabilities: Tensor, weight: Tensor, entropy_cost: Tensor, bound: float
 ) -> Tensor:
-    """Return the distribution of r + discount (z - alpha log pi) over the M values of `support`, (B, M).
+    """Return the distribution of r + discount (z - alpha log pi) over M values from -bound to bound, (B, M).
 
-    `probabilities` (B, K, M) are those of the next state's return z for each candidate, which counts by `weight` (B, K)
-    and whose alpha log pi is `entropy_cost` (B, K). What lies between two values, at equal distances, is shared by
-    both, what lies beyond the ends is put there (arXiv 1707.06887, Eq. 7).
+    The values are at equal distances. `probabilities` (B, K, M) are those of the next state's return z for each
+    candidate, which counts by `weight` (B, K) and whose alpha log pi is `entropy_cost` (B, K). What lies between two
+    values is shared by both, what lies beyond the ends is put there (arXiv 1707.06887, Eq. 7).
     """
     _ranks(reward=(reward, 1), discount=(discount, 1), probabilities=(probabilities, 3), weight=(weight, 2))
     _ranks(entropy_cost=(entropy_cost, 2))
-    moved = reward.view(-1, 1, 1) + discount.view(-1, 1, 1) * (support - entropy_cost.unsqueeze(-1))
-    distance = (moved.clamp(support[0], support[-1]).unsqueeze(-1) - support).abs() / (support[1] - support[0])
+    last = probabilities.shape[-1] - 1
+    number = torch.arange(last + 1, device=probabilities.device, dtype=probabilities.dtype)
+    first = (reward.unsqueeze(-1) + discount.unsqueeze(-1) * (-bound - entropy_cost) + bound) * (last / (2.0 * bound))
+    line = torch.stack([first, discount.unsqueeze(-1).expand_as(first)], -1)  # where value 0 goes, and the slope
+    moved = line @ torch.stack([torch.ones_like(number), number])  # a product, which compilers keep for what follows
+    distance = (moved.clamp(0.0, last).unsqueeze(-1) - number).abs()
     shares = (weight.unsqueeze(-1) * probabilities).unsqueeze(-1) * (1.0 - distance).clamp(min=0.0)
     return shares.flatten(1, 2).sum(1)
 
