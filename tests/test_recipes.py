@@ -338,9 +338,9 @@ WORLDS = [
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_a_world_of_two_states_is_solved(name):
-    """Over seeds 0..9 of each, means were off by at most 0.19 (xqc 0.34), spreads by 0.13 and values by 0.23.
+    """Over seeds 0..9 of each, means were off by at most 0.21, spreads by 0.13 and values by 0.23.
 
-    The slow ones have been run with the one seed here only.
+    The slow ones, and xqc with rates that fall, have been run with the one seed here only.
 
     With normal errors as wide as the widest recipe's, fewer than one run in a thousand would fail here. A policy that
     learned nothing is 0.4 away, a value without the second state's 0.9.
@@ -363,6 +363,8 @@ def test_a_world_of_two_states_is_solved(name):
     less |= {"reset_at": None}
     if recipe.lr_schedule != "constant":  # so few steps are not enough for rates that fall
         less |= {"lr_schedule": "constant", "lr_end": 0.1, "policy_delay": 1}
+    if recipe.policy_norm == "batch-before":  # with columns of length 1 the weights move as far at the end as at first
+        less |= {"steps": 1_500, "lr_schedule": "linear", "lr_end": 0.05}
     plan = Plan(lambda: Pair(entropy=stochastic), dataclasses.replace(recipe, **{**QUICK, **alpha, **less}), name)
     agent = train_run(plan, None, None).agent
     assert agent.grad_steps > 900
