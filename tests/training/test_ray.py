@@ -307,7 +307,7 @@ def test_runs_of_a_sweep_go_on_elsewhere_when_their_node_is_killed(tmp_path, clu
 @pytest.mark.long
 def test_a_sweep_that_is_asked_to_stop_saves_on_every_node(tmp_path, cluster):
     runs = [tmp_path / f"sweep/lr={lr}/seed1" for lr in ("0.001", "0.0001")]
-    command = sweep(cluster, tmp_path / "sweep", "--steps", "100000")
+    command = sweep(cluster, tmp_path / "sweep", "--steps", "30000")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as driver:
         waiting_for(lambda: all((run / "checkpoints").exists() for run in runs))
         os.killpg(driver.pid, signal.SIGINT)

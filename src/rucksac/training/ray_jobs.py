@@ -16,7 +16,7 @@ from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 
 from rucksac.training.jobs import Ending, LocalJob
 
-SECONDS_BETWEEN_LOOKS = 0.2
+SECONDS_BETWEEN_LOOKS, SECONDS_UNTIL_ASKED_AGAIN = 0.2, 10.0
 STOPPED = Ending(128 + signal.SIGTERM, None)
 
 
@@ -24,7 +24,7 @@ class RayJob:
     """A task: see `jobs.Job`."""
 
     def __init__(self, task: "ray.ObjectRef[Any]") -> None:
-        self._task = task
+        self._task, self._asked = task, False
 
     def ended(self) -> Ending | None:
         if not ray.wait([self._task], timeout=0)[0]:
@@ -39,14 +39,16 @@ class RayJob:
             return Ending(1, "its process died, or the node it was on", lost=True)
 
     def terminate(self) -> None:
+        self._asked = True
         ray.cancel(self._task)
 
     def kill(self) -> None:
         ray.cancel(self._task, force=True)
 
     def wait(self) -> None:
-        while not ray.wait([self._task], timeout=1.0)[0]:
-            pass
+        while not ray.wait([self._task], timeout=SECONDS_UNTIL_ASKED_AGAIN)[0]:
+            if self._asked:  # the interrupt may have come where Python drops it
+                ray.cancel(self._task)
 
 
 class RayCluster:
@@ -66,12 +68,13 @@ def _train(run: str, folder: str) -> Ending:
         return Ending(2, f"rucksac: {run} is not there on {os.uname().nodename}; all nodes must see it under this path")
     with contextlib.suppress(OSError):  # an environment may be of a module there
         os.chdir(folder)
-    job = LocalJob(Path(run))
-    try:
-        while (ending := job.ended()) is None:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-        return ending
-    except KeyboardInterrupt:
-        job.terminate()
-        job.wait()
-        return STOPPED
+    job, asked = LocalJob(Path(run)), False
+    while True:
+        try:
+            while (ending := job.ended()) is None:
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+            return STOPPED if asked else ending
+        except KeyboardInterrupt:  # may come more than once
+            if not asked:
+                asked = True
+                job.terminate()
