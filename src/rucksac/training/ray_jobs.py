@@ -5,6 +5,7 @@ from the run's last checkpoint. Nodes must see the folder under the same path.
 """
 
 import contextlib
+import math
 import os
 import signal
 import time
@@ -24,10 +25,12 @@ class RayJob:
     """A task: see `jobs.Job`."""
 
     def __init__(self, task: "ray.ObjectRef[Any]") -> None:
-        self._task, self._asked = task, False
+        self._task, self._asked = task, math.inf  # when it was last asked to end
 
     def ended(self) -> Ending | None:
         if not ray.wait([self._task], timeout=0)[0]:
+            if time.monotonic() - self._asked > SECONDS_UNTIL_ASKED_AGAIN:  # Python may have dropped the interrupt
+                self.terminate()
             return None
         try:
             return ray.get(self._task)
@@ -39,16 +42,15 @@ class RayJob:
             return Ending(1, "its process died, or the node it was on", lost=True)
 
     def terminate(self) -> None:
-        self._asked = True
+        self._asked = time.monotonic()
         ray.cancel(self._task)
 
     def kill(self) -> None:
         ray.cancel(self._task, force=True)
 
     def wait(self) -> None:
-        while not ray.wait([self._task], timeout=SECONDS_UNTIL_ASKED_AGAIN)[0]:
-            if self._asked:  # the interrupt may have come where Python drops it
-                ray.cancel(self._task)
+        while self.ended() is None:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 class RayCluster:
