@@ -25,13 +25,14 @@ from rucksac.algorithm.recipes import RECIPES
 from rucksac.algorithm.update import Batch
 from rucksac.building import build, compile_steps
 from rucksac.compilation import computing
+from rucksac.config import Config
 from rucksac.environments.spaces import Continuous, Numbers, Spaces
 from rucksac.learner import Learner
 from rucksac.resources import available_threads
 
 FILE = Path(__file__).parent / "results/step.csv"
 ACTION, ROUNDS, SECONDS, WIDE = 6, 5, 0.6, 256
-COMMON = {"recipe": "plain", "width": 256, "layers": 2, "batch": 256, "critics": 2, "observations": 17}
+COMMON = {"width": 256, "layers": 2, "batch": 256, "critics": 2, "observations": 17}
 SERIES = {
     "width": (64, 128, 256, 512, 1024),
     "batch": (32, 64, 128, 256, 512, 1024),
@@ -58,21 +59,18 @@ def rates(function: Callable[[], object]) -> list[float]:
     return found
 
 
-def of_recipe(name: str) -> dict:
-    """Return a recipe's sizes."""
-    config = RECIPES[name].config
-    width = max(config.hidden + (config.critic_hidden or ()))
-    sizes = {"width": width, "layers": len(config.critic_hidden or config.hidden)}
-    return {"recipe": name, **sizes, "batch": config.batch_size, "critics": config.critics}
-
-
-def measure(series: str, threads: int, changes: dict) -> list[dict]:
-    """Return a row per round: steps per second, and the floor."""
+def plain(changes: dict[str, int]) -> Config:
+    """Return the recipe plain with other sizes."""
     case = {**COMMON, **changes}
-    obs, rows = case["observations"], case["batch"]
-    config = replace(RECIPES[case["recipe"]].config, warmup=0, utd=1)
-    if series != "recipes":
-        config = replace(config, hidden=(case["width"],) * case["layers"], batch_size=rows, critics=case["critics"])
+    return Config(hidden=(case["width"],) * case["layers"], batch_size=case["batch"], critics=case["critics"])
+
+
+def measure(series: str, threads: int, recipe: str, config: Config, obs: int) -> list[dict]:
+    """Return a row per round: steps per second, and the floor."""
+    config = replace(config, warmup=0, utd=1)
+    critic, rows = config.critic_hidden or config.hidden, config.batch_size
+    case = {"recipe": recipe, "width": max(critic), "layers": len(critic), "batch": rows, "critics": config.critics}
+    case |= {"observations": obs}
     actions = Continuous((ACTION,), np.dtype(np.float32), -np.ones(ACTION), np.ones(ACTION))
     with computing(threads):
         learner = Learner(build(config, Spaces(Numbers((obs,)), actions)))
@@ -124,16 +122,17 @@ def main() -> None:
     every = ["sizes", *SERIES, "recipes"]
     parser.add_argument("--series", nargs="+", default=every, choices=every)
     wanted, threads = parser.parse_args().series, available_threads()
-    rows = read()
+    rows, obs = read(), COMMON["observations"]
     for series in wanted:
         if series == "sizes":
-            cases = [(each, size) for size in SIZES for each in sorted({1, threads})]
+            cases = [(each, "plain", plain(size), obs) for size in SIZES for each in sorted({1, threads})]
         elif series == "recipes":
-            cases = [(1, of_recipe(name)) for name in RECIPES if RECIPES[name].config.augment == "none"]
+            cases = [(1, name, each.config, obs) for name, each in RECIPES.items() if each.config.augment == "none"]
         else:
-            cases = [(threads, {series: value}) for value in SERIES[series]]
+            changes = [{series: value} for value in SERIES[series]]
+            cases = [(threads, "plain", plain(each), each.get("observations", obs)) for each in changes]
         rows = [row for row in rows if row["series"] != series]
-        rows += [row for each, changes in cases for row in measure(series, each, changes)]
+        rows += [row for case in cases for row in measure(series, *case)]
         with FILE.open("w", newline="") as stream:
             writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
             writer.writeheader()

@@ -45,13 +45,18 @@ def acting(log):
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A cluster of three nodes; the first has no processor to give away, so whatever runs is on one of the others."""
+    """A cluster of three nodes; the first has no processor to give away, so whatever runs is on one of the others.
+
+    Its nodes ignore interrupts, as those do that a script starts in its background.
+    """
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     for _ in range(2):
         cluster.add_node(num_cpus=2)
+    signal.signal(signal.SIGINT, before)
     yield cluster
     cluster.shutdown()
 

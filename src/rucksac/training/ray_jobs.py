@@ -5,7 +5,6 @@ from the run's last checkpoint. Nodes must see the folder under the same path.
 """
 
 import contextlib
-import math
 import os
 import signal
 import time
@@ -17,7 +16,7 @@ from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 
 from rucksac.training.jobs import Ending, LocalJob
 
-SECONDS_BETWEEN_LOOKS, SECONDS_UNTIL_ASKED_AGAIN = 0.2, 10.0
+SECONDS_BETWEEN_LOOKS = 0.2
 STOPPED = Ending(128 + signal.SIGTERM, None)
 
 
@@ -25,12 +24,10 @@ class RayJob:
     """A task: see `jobs.Job`."""
 
     def __init__(self, task: "ray.ObjectRef[Any]") -> None:
-        self._task, self._asked = task, math.inf  # when it was last asked to end
+        self._task = task
 
     def ended(self) -> Ending | None:
         if not ray.wait([self._task], timeout=0)[0]:
-            if time.monotonic() - self._asked > SECONDS_UNTIL_ASKED_AGAIN:  # Python may have dropped the interrupt
-                self.terminate()
             return None
         try:
             return ray.get(self._task)
@@ -42,15 +39,14 @@ class RayJob:
             return Ending(1, "its process died, or the node it was on", lost=True)
 
     def terminate(self) -> None:
-        self._asked = time.monotonic()
         ray.cancel(self._task)
 
     def kill(self) -> None:
         ray.cancel(self._task, force=True)
 
     def wait(self) -> None:
-        while self.ended() is None:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+        while not ray.wait([self._task], timeout=1.0)[0]:
+            pass
 
 
 class RayCluster:
@@ -70,13 +66,14 @@ def _train(run: str, folder: str) -> Ending:
         return Ending(2, f"rucksac: {run} is not there on {os.uname().nodename}; all nodes must see it under this path")
     with contextlib.suppress(OSError):  # an environment may be of a module there
         os.chdir(folder)
-    job, asked = LocalJob(Path(run)), False
-    while True:
-        try:
-            while (ending := job.ended()) is None:
-                time.sleep(SECONDS_BETWEEN_LOOKS)
-            return STOPPED if asked else ending
-        except KeyboardInterrupt:  # may come more than once
-            if not asked:
-                asked = True
-                job.terminate()
+    # a node that a script started in its background ignores interrupts, by which Ray cancels
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    job = LocalJob(Path(run))
+    try:
+        while (ending := job.ended()) is None:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        return ending
+    except KeyboardInterrupt:
+        job.terminate()
+        job.wait()
+        return STOPPED
