@@ -97,6 +97,7 @@ WITHOUT_USE = [
     ("target_entropy", {"alpha": 0.2}, "--alpha learned"),
     ("initial_alpha", {"alpha": 0.2}, "--alpha learned"),
     ("entropy_to_come", {"deterministic_policy": True}, "--no-deterministic-policy"),
+    ("gsde", {"deterministic_policy": True}, "--no-deterministic-policy"),
     ("target_policy", {"value_network": True}, "--no-value-network"),
     ("target_network", {"value_network": True}, "--no-value-network"),
     ("target_critics", {"value_network": True}, "--no-value-network"),

@@ -20,7 +20,7 @@ NORMALISED = {"normalise_observations": True, "normalise_rewards": True}
 
 @pytest.mark.parametrize(
     ("settings", "most_files", "most_lines"),
-    [({}, 14, 591), (NORMALISED, 15, 621), ({"log_every": 1}, 19, 700)],
+    [({}, 14, 591), (NORMALISED, 15, 622), ({"log_every": 1}, 19, 700)],
     ids=["default", "normalised", "logged"],
 )
 def test_from_env_step_to_the_optimiser_and_back(settings, most_files, most_lines):

@@ -19,6 +19,7 @@ from rucksac.environments import reading
 from rucksac.environments.observations import rows_of
 from rucksac.environments.spaces import Spaces
 from rucksac.errors import TrainingStopped, UsageError
+from rucksac.exploration import HeldNoise, Moments
 from rucksac.normalisation import Normaliser
 from rucksac.streams import Stream, generator
 from rucksac.text import shortened
@@ -52,6 +53,9 @@ class Agent:
             self.state = begin(0)
         self.acting_noise = generator(config.seed, Stream.ACTING)
         self._weights = self.state.policy.weights
+        self.noise_size = algorithm.noise_by_state or spaces.action_size
+        held = config.gsde or config.noise_every != 1
+        self._held = HeldNoise(config.seed, config.noise_every, self.noise_size) if held else None
         self.act_function: Compiled | None = None  # for as many observations as there are environments
 
     def __repr__(self) -> str:
@@ -63,10 +67,13 @@ class Agent:
         """Return the temperature in use."""
         return self.state.alpha.item()
 
-    def act(self, obs: np.ndarray, deterministic: bool = False) -> np.ndarray:
-        """Return actions (E, A) in [-1, 1] for flat observations (E, O): samples, or the policy's mean actions."""
-        rows, shape = len(obs), (len(obs), self.spaces.action_size)
-        noise = np.zeros(shape, np.float32) if deterministic else self.acting_noise.standard_normal(shape, np.float32)
+    def act(self, obs: np.ndarray, moments: Moments | None = None, deterministic: bool = False) -> np.ndarray:
+        """Return actions in [-1, 1] (E, A) for (E, O), samples or means; noise may be held at `moments` of training."""
+        rows, draw = len(obs), np.zeros if deterministic else self.acting_noise.standard_normal
+        if self._held and moments and not deterministic:
+            noise = np.stack([self._held(moment) for moment in moments()])
+        else:
+            noise = draw((rows, self.noise_size), dtype=np.float32)
         if self.normaliser:
             obs = self.normaliser.observations(obs)
         if self.act_function and rows <= self.config.envs:
@@ -98,11 +105,11 @@ class Agent:
                 f"state is {shortened(state)}, but must be None: the policy has no memory; give deterministic by name"
             )
         rows, one = rows_of(obs, self.spaces.flatten)
-        action = self.spaces.actions.to_env(self.act(rows, deterministic))
+        action = self.spaces.actions.to_env(self.act(rows, deterministic=deterministic))
         return (action[0] if one else action), None
 
     def act_arguments(self, obs: np.ndarray, noise: np.ndarray) -> list[Tensor]:
-        """Return what `act_in_order` takes, for observations (E, O) and noise (E, A)."""
+        """Return what `act_in_order` takes, for observations (E, O) and noise (E, noise_size)."""
         return [*self._weights.values(), *(torch.from_numpy(array).to(self.device) for array in (obs, noise))]
 
     def act_in_order(self, *tensors: Tensor) -> Sequence[Tensor]:

@@ -17,7 +17,7 @@ from rucksac.algorithm.critics import EXPECTED_RETURN, Critic, ReturnModel
 from rucksac.algorithm.deterministic import Deterministic
 from rucksac.algorithm.distributional import Categories, Quantiles
 from rucksac.algorithm.encoder import CONVOLUTIONS, Seeing
-from rucksac.algorithm.networks import ChoiceMLP, PairMLP, call, weights_of
+from rucksac.algorithm.networks import ChoiceMLP, Network, PairMLP, call, weights_of
 from rucksac.algorithm.optimisers import (
     Optimiser,
     Rate,
@@ -33,6 +33,7 @@ from rucksac.algorithm.optimisers import (
 )
 from rucksac.algorithm.policies import Distribution, SquashedGaussian
 from rucksac.algorithm.resets import resets_of
+from rucksac.algorithm.state_noise import StateNoise
 from rucksac.algorithm.update import SAC, Batch, State
 from rucksac.compilation import Compiled, CompilerMissing, TensorFunction, compile_ahead
 from rucksac.config import Config
@@ -75,6 +76,8 @@ def build(
         )
     if config.weight_norm and not default_networks:
         raise UsageError("--weight-norm is for rucksac's own networks; leave it out with modules of your own")
+    if config.gsde and not default_networks:
+        raise UsageError("--gsde is for rucksac's own networks; leave it out with modules of your own")
     if spaces.observations.pictures and (policy is None) != (critic is None):
         raise UsageError(
             "observations have pictures, which rucksac's own networks see by convolutions that the critics learn and "
@@ -136,6 +139,7 @@ def build(
         if config.temperature_loss == "log"
         else equations.temperature_loss,
         shared=tuple(name for name in weights_of(critic)[0] if name.startswith(CONVOLUTIONS)) if encoder else (),
+        noise_by_state=described["policy"].widths[-2] * action_size if config.gsde else 0,
         entropy_to_come=not discrete if config.entropy_to_come == "auto" else config.entropy_to_come == "always",
     )
     normaliser = None
@@ -184,11 +188,21 @@ def _networks(
                 network = PairMLP(architecture, weights, kind)
             elif name == "critic" and config.returns != "expected":
                 network = ChoiceMLP(architecture, weights, kind, answers_of(config))
+            elif name == "policy" and config.gsde:
+                network = _by_state(kind, architecture, weights)
             else:
                 network = kind(architecture, weights)
             network = Seeing(encoder, network, weights, learned=name == "critic") if encoder else network
         networks[name] = network
     return networks
+
+
+def _by_state(kind: type[Network], architecture: Architecture, weights: torch.Generator) -> StateNoise:
+    """Return a policy whose noise is a function of the state, in place of one with 2A outputs."""
+    *widths, outputs = architecture.widths
+    action_size = outputs // 2
+    network = kind(dataclasses.replace(architecture, widths=(*widths, action_size)), weights)
+    return StateNoise(network, widths[-1], action_size)
 
 
 def _return_model(config: Config) -> ReturnModel:
@@ -227,12 +241,12 @@ def _optimiser(config: Config, name: str) -> Optimiser:
 
 def _is_matrix(name: str) -> bool:
     """Return whether this is the weight of a layer of rucksac's own networks, such as mlp.layers.0.weight."""
-    return bool(re.fullmatch(r"(network\.)?(mlp\.)?layers\.\d+\.weight", name))
+    return bool(re.fullmatch(r"(network\.)*(mlp\.)?layers\.\d+\.weight", name))
 
 
 def _is_norm(name: str) -> bool:
     """Return whether this is scale or shift of a norm between such layers, such as mlp.norms.0.bias."""
-    return bool(re.fullmatch(r"(network\.)?(mlp\.)?(norms\.\d+|final)\.(weight|bias)", name))
+    return bool(re.fullmatch(r"(network\.)*(mlp\.)?(norms\.\d+|final)\.(weight|bias)", name))
 
 
 def _rate(config: Config, name: str) -> Rate:
@@ -275,7 +289,7 @@ def compile_steps(learner: Learner, only_cached: bool = False) -> str | None:
 
 def compile_acting(agent: Agent, only_cached: bool = False) -> None:
     """Compile acting to native code; raise `CompilerMissing` where that cannot be done."""
-    sizes = agent.spaces.obs_size, agent.spaces.action_size
+    sizes = agent.spaces.obs_size, agent.noise_size
     some = agent.act_arguments(*(np.zeros((agent.config.envs, size), np.float32) for size in sizes))
     agent.act_function = _native(agent.act_in_order, some, agent.device, only_cached)
 
@@ -292,6 +306,11 @@ def _native(
 def _distributions(config: Config, spaces: Spaces) -> tuple[Distribution, Distribution, Distribution]:
     """Return how actions come about in the environment, where states are valued, and in the policy's loss."""
     discrete = isinstance(spaces.actions, Choices)
+    if config.gsde and discrete:
+        raise UsageError(
+            f"--gsde is for continuous actions, but here are {spaces.action_size} choices; leave it out, or give "
+            "--no-gsde"
+        )
     if not config.deterministic_policy:
         return (Categorical,) * 3 if discrete else (SquashedGaussian,) * 3
     if discrete:

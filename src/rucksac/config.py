@@ -40,6 +40,11 @@ NO_ENTROPY = Idle(
     "a deterministic policy has no entropy",
     "--no-deterministic-policy",
 )
+NO_DISTRIBUTION = Idle(
+    lambda config: config.deterministic_policy,
+    "a deterministic policy has no distribution over actions",
+    "--no-deterministic-policy",
+)
 FIXED_ALPHA = Idle(lambda config: config.alpha != "learned", "--alpha is fixed", "--alpha learned")
 CONSTANT_RATES = Idle(
     lambda config: config.lr_schedule == "constant", "learning rates stay as they are", "--lr-schedule linear"
@@ -161,6 +166,11 @@ class Config:
     """Standard deviation of the noise on a deterministic policy's actions in training, in units of [-1, 1]."""
     noise_clip: Annotated[float, EXPLORATION, between(1e-12, 1e6)] = 0.5
     """Largest noise on a deterministic policy's action, in each dimension."""
+    noise_every: Annotated[int | Literal["zeta"], EXPLORATION, either("zeta", whole(1, 1_000_000))] = 1
+    """Steps of an episode for which the noise behind actions stays the same; zeta draws each number of them, from 1 to
+    16 in proportion to its inverse square."""
+    gsde: Annotated[bool, EXPLORATION, NO_DISTRIBUTION] = False
+    """Explore by noise that is linear in the policy's last hidden layer (gSDE), smooth with --noise-every 8 or so."""
 
     buffer_size: Annotated[int, REPLAY, COMMON, whole(2)] = 1_000_000
     """Rows of replay memory; an episode of n steps takes n + 1 rows."""

@@ -19,6 +19,7 @@ class Stream(IntEnum):
     UPDATE = 4
     EPISODE = 5
     DEMONSTRATIONS = 6
+    HELD_NOISE = 7
 
 
 def generator(seed: int, stream: Stream, *index: int) -> np.random.Generator:

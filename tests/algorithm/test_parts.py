@@ -77,6 +77,7 @@ def test_a_step_that_leaves_the_policy_alone_does_all_else_alike():
 
 CHOICES = {
     "deterministic_policy": (False, True),
+    "gsde": (False, True),
     "critics": (1, 2, 3),
     "policy_q": ("smallest", "first", "mean"),
     "target_critics": (None, 1),
@@ -116,6 +117,8 @@ PAIRS = [
 
 
 def refusal(settings, discrete):
+    if discrete and "gsde" in settings and not settings.get("deterministic_policy"):
+        return "--gsde is for continuous actions, but here are 2 choices"
     if "blocks" in settings and {"critic_norm", "policy_norm", "initialisation", "dropout"} & set(settings):
         return "blocks have norms and initial weights of their own, so --.* would do nothing; .* give --blocks none"
     if "blocks" in settings and "critic_hidden" in settings:
@@ -138,7 +141,9 @@ def refusal(settings, discrete):
         return "a deterministic policy has no entropy, so --temperature-lr 0.0001 would do nothing"
     if "temperature_lr" in settings and "alpha" in settings:
         return "--alpha is fixed, so --temperature-lr 0.0001 would do nothing"
-    return "continuous actions" if discrete and settings.get("deterministic_policy") else None
+    if settings.get("deterministic_policy") and "gsde" in settings:
+        return "a deterministic policy has no distribution over actions, so --gsde would do nothing"
+    return "continuous actions" if discrete and {"deterministic_policy", "gsde"} & set(settings) else None
 
 
 @pytest.mark.parametrize("discrete", [False, True])
@@ -170,7 +175,7 @@ def test_every_pair_of_parts_trains_for_three_steps_or_is_refused_with_a_sentenc
 @pytest.mark.parametrize(
     "settings",
     [
-        *({}, TD3, {"value_network": True}, {"critics": 3, "hidden": (8, 8, 8)}),
+        *({}, TD3, {"value_network": True}, {"gsde": True, "policy_delay": 2}, {"critics": 3, "hidden": (8, 8, 8)}),
         *({"critic_norm": "layer", "dropout": 0.1, "critic_hidden": (9,)}, {"critic_norm": "batch"}),
         {"critic_norm": "batch", "policy_norm": "batch", "target_network": False, "policy_delay": 3},
         *({"returns": "quantiles", "critics": 3}, {"critics": 4, "target_critics": 2, "critic_norm": "layer"}),
@@ -184,7 +189,7 @@ def test_products_in_a_step_are_those_that_its_parts_need_and_the_cost_says(sett
     if discrete and settings is TD3:
         settings = {"policy_delay": 2}
     if discrete:
-        settings = {name: value for name, value in settings.items() if name != "returns"}
+        settings = {name: value for name, value in settings.items() if name not in ("returns", "gsde")}
     spaces = discrete_spaces() if discrete else SPACES
     obs, actions = spaces.obs_size, spaces.action_size
     chosen, rows = config(**settings), rows_for(spaces)
@@ -202,7 +207,7 @@ def test_products_in_a_step_are_those_that_its_parts_need_and_the_cost_says(sett
         weights = (
             tensor
             for key, tensor in getattr(agent.state, name).parameters.items()
-            if "layers" in key and "weight" in key
+            if ("layers" in key and "weight" in key) or key == "log_std"
         )
         assert sum(tensor.numel() for tensor in weights) == network.weights
 

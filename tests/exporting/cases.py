@@ -75,6 +75,7 @@ CASES = {  # what is seen, the actions, settings, own networks
     "td3": (THREE, UNEQUAL, {"recipe": "td3"}),
     "whole": (THREE, Box(-3, 12, (2,), np.int32), {}),
     "bf16": (THREE, UNEQUAL, {"precision": "bf16"}),
+    "gsde": (THREE, UNEQUAL, {"gsde": True, "noise_every": 4}),
     "layer norm": (THREE, UNEQUAL, {"policy_norm": "layer"}),
     "batch norm": (FAR, UNEQUAL, {"policy_norm": "batch", "activation": "tanh"}),
     "batch norm before": (FAR, UNEQUAL, {"policy_norm": "batch-before", "weight_norm": True}),

@@ -89,7 +89,7 @@ def test_noise_gives_the_sample_that_the_agent_would_draw(case, suffix, tmp_path
     assert done.inputs[-1]["name"] == "noise"
     pipeline = pipeline_of(agent, True)
     parts = random_parts(agent, pipeline, 2000, generator)
-    normal, noise = random_noise(pipeline, 2000, generator)
+    normal, noise = random_noise(agent, pipeline, 2000, generator)
     wanted, given = answers(agent, parts, normal), act(*parts, *noise)
     likeliest = act(*parts, np.zeros_like(normal))
     assert (wanted != likeliest).reshape(2000, -1).any(-1).mean() > 0.3

@@ -25,7 +25,7 @@ class ActsAsToldByItsStream:
     def __init__(self):
         self.acting_noise = np.random.default_rng(3)
 
-    def act(self, obs):
+    def act(self, obs, moments):
         return self.acting_noise.uniform(-1, 1, (len(obs), 1)).astype(np.float32)
 
 

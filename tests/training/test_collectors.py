@@ -66,7 +66,14 @@ FEATURES = {
 }
 
 
-@pytest.mark.parametrize("settings", [FEATURES, pytest.param({"utd": 0.3, "compile": "auto"}, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        FEATURES,
+        {"gsde": True, "noise_every": "zeta"},
+        pytest.param({"utd": 0.3, "compile": "auto"}, marks=pytest.mark.long),
+    ],
+)
 def test_one_collector_without_lag_is_the_plain_loop_to_the_bit(tmp_path, trained, settings):
     train_run(plan(**settings), tmp_path / "plain", None)
     train_run(plan(**settings, collectors=1, most_lag=0), tmp_path / "collected", None)

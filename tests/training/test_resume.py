@@ -49,6 +49,7 @@ def plan(env="Pendulum-v1", **settings):
         {"n_step": 4, "envs": 2, "buffer_size": 70},
         {"env": "tests.worlds:Reach", "hindsight": 4, "hindsight_strategy": "episode", "envs": 2, "buffer_size": 70},
         {"priorities": 0.6, "n_step": 3, "envs": 2, "buffer_size": 70},
+        {"gsde": True, "noise_every": 4, "envs": 2},
         {"envs": 3, "workers": 2, "normalise_observations": True, "normalise_rewards": True},
     ],
 )

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from rucksac.algorithm import equations
 from rucksac.algorithm.architecture import EXPANSIONS, Architecture
 from rucksac.algorithm.layers import BatchRenorm, LayerNorm, RMSNorm, Scale
-from rucksac.algorithm.networks import ACTIVATIONS, MLP, Dense, initialise
+from rucksac.algorithm.networks import ACTIVATIONS, MLP, Dense, Network, initialise
 
 BESIDE_INPUTS = 3.0  # the constant that keeps the length of an input when it is brought to 1
 
 
-class PreNorm(nn.Module):
+class PreNorm(Network):
     """Add W2 activation(W1 norm(x)) to x in each block, with a last norm before the output (SimBa, arXiv 2410.09754).
 
     Initial weights are orthonormal at both ends and of He's variance in the blocks, biases zero.
@@ -31,17 +31,17 @@ class PreNorm(nn.Module):
         widths = (*architecture.widths[1:-1], architecture.widths[-2])
         self.norms = nn.ModuleList(LayerNorm(width, architecture.copies) for width in widths)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the last layer's output."""
-        first, *inner, last = self.layers
+    def hidden(self, x: Tensor) -> Tensor:
+        """See `Network`."""
+        first, *inner, _ = self.layers
         *norms, final = self.norms
         x = first(x)
         for norm, widen, narrow in zip(norms, inner[::2], inner[1::2], strict=True):
             x = x + narrow(self.activation(widen(norm(x))))
-        return last(final(x))
+        return final(x)
 
 
-class PostNorm(nn.Module):
+class PostNorm(Network):
     """Add norm(W2 activation(norm(W1 x))) to x in each block, after one such layer (BroNet of BRO, arXiv 2405.16158).
 
     Initial weights are orthogonal, biases zero.
@@ -54,17 +54,17 @@ class PostNorm(nn.Module):
         widths = [outputs for _, outputs in architecture.shapes[:-1]]
         self.norms = nn.ModuleList(LayerNorm(width, architecture.copies) for width in widths)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the last layer's output."""
-        first, *inner, last = self.layers
+    def hidden(self, x: Tensor) -> Tensor:
+        """See `Network`."""
+        first, *inner, _ = self.layers
         norm, *norms = self.norms
         x = self.activation(norm(first(x)))
         for widen, before, narrow, after in zip(inner[::2], norms[::2], inner[1::2], norms[1::2], strict=True):
             x = x + after(narrow(self.activation(before(widen(x)))))
-        return last(x)
+        return x
 
 
-class PostBatchNorm(nn.Module):
+class PostBatchNorm(Network):
     """Add activation(norm(W2 activation(norm(W1 x)))) to x in each block (FlashSAC, arXiv 2604.04539).
 
     The norms, of the input as well, are over the batch; the sum is normed by its root mean square before the output.
@@ -80,17 +80,17 @@ class PostBatchNorm(nn.Module):
         self.norms = nn.ModuleList(BatchRenorm(width, architecture.copies, corrected=False) for width in widths)
         self.final = RMSNorm(architecture.widths[-2], architecture.copies)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the last layer's output."""
-        first, *inner, last = self.layers
+    def hidden(self, x: Tensor) -> Tensor:
+        """See `Network`."""
+        first, *inner, _ = self.layers
         norm, *norms = self.norms
         x = first(norm(x))
         for widen, before, narrow, after in zip(inner[::2], norms[::2], inner[1::2], norms[1::2], strict=True):
             x = x + self.activation(after(narrow(self.activation(before(widen(x))))))
-        return last(self.final(x))
+        return self.final(x)
 
 
-class Hyperspherical(nn.Module):
+class Hyperspherical(Network):
     """Move along the unit sphere: each block goes part of the way from x to its answer (SimbaV2, arXiv 2502.15280).
 
     x <- unit(x + step (unit(W2 activation(scale W1 x)) - x)), with scales and steps that are learned for each number.
@@ -110,18 +110,18 @@ class Hyperspherical(nn.Module):
         self.steps = nn.ModuleList(Scale(width, copies, 1.0 / (blocks + 1), width**-0.5) for _ in range(blocks))
         self.last = Scale(width, copies, 1.0, 1.0)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the last layer's output."""
-        first, *inner, before, last = self.layers
+    def hidden(self, x: Tensor) -> Tensor:
+        """See `Network`."""
+        first, *inner, before, _ = self.layers
         x = equations.unit_rows(torch.cat([x, torch.full_like(x[..., :1], BESIDE_INPUTS)], -1))
         x = equations.unit_rows(self.first(first(x)))
         for scale, step, widen, narrow in zip(self.inner, self.steps, inner[::2], inner[1::2], strict=True):
             answer = equations.unit_rows(narrow(self.activation(scale(widen(x)))))
             x = equations.unit_rows(x + step(answer - x))
-        return last(self.last(before(x)))
+        return self.last(before(x))
 
 
-NETWORKS: dict[str, type[nn.Module]] = {
+NETWORKS: dict[str, type[Network]] = {
     "none": MLP,
     "pre-norm": PreNorm,
     "post-norm": PostNorm,

@@ -54,7 +54,21 @@ class Dense(nn.Module):
         return product if self.bias is None else product + self.bias
 
 
-class MLP(nn.Module):
+class Network(nn.Module):
+    """Layers with weights, the last of which reads H numbers; a subclass says how these come about, in `hidden`."""
+
+    layers: nn.ModuleList
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """Return what the last layer reads, (B, H) or (N, B, H)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the last layer's output; no activation follows it."""
+        return self.layers[-1](self.hidden(x))
+
+
+class MLP(Network):
     """Map (B, in) to (B, out), or to (N, B, out) for N copies; bf16 is for what lies between hidden layers."""
 
     def __init__(self, architecture: Architecture, generator: torch.Generator) -> None:
@@ -87,13 +101,13 @@ class MLP(nn.Module):
             self.before.append(nn.Sequential(*dropout, *norm))
             self.after.append(nn.Sequential(*[BatchRenorm(width, copies)] * (batch and not inside)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the last layer's output; no activation follows it."""
-        *hidden, last = self.layers
+    def hidden(self, x: Tensor) -> Tensor:
+        """See `Network`."""
         x = self.first(x)
-        for layer, before, after in zip(hidden, self.before, self.after, strict=True):
+        *layers, _ = self.layers
+        for layer, before, after in zip(layers, self.before, self.after, strict=True):
             x = after(self.activation(before(layer(x))))
-        return last(x)
+        return x
 
 
 class PairMLP(nn.Module):

@@ -216,7 +216,7 @@ RECIPES: dict[str, Recipe] = {
             steps=1_000_000, warmup=10_000, hidden=(128, 128), critic_hidden=(256, 256), blocks="batch-norm",
             weight_norm=True, returns="categories", normalise_rewards=True, bound_returns=True, batch_size=512,
             lr=3e-4, lr_schedule="cosine", lr_end=0.5, tau=0.01, policy_delay=2, initial_alpha=0.01,
-            target_entropy="half", temperature_loss="alpha",
+            target_entropy="half", temperature_loss="alpha", noise_every="zeta",
         ),
         (("--critic-hidden 128 128 --batch-size 256", "for a processor: a seventh of the arithmetic"),),
     ),

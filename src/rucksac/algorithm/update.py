@@ -104,6 +104,7 @@ class SAC:
     policy_delay: int = 1  # gradient steps for each that also improves policy and temperature
     temperature_loss: Callable[[Tensor, Tensor, float], Tensor] = equations.temperature_loss
     shared: tuple[str, ...] = ()  # parameters of the critics that are statistics of the others, who only read them
+    noise_by_state: int = 0  # numbers of noise that the policy takes itself when it acts, see `state_noise`
     entropy_to_come: bool = True  # counts where states are valued ([1] Eq. 3); not so in SACLite (arXiv 2201.12434)
 
     def start(self, alpha: float) -> State:
@@ -147,8 +148,9 @@ class SAC:
         return ("critic_loss", *of_policy, *self.critic.returns.metrics)
 
     def act(self, weights: Weights, obs: Tensor, noise: Tensor) -> Tensor:
-        """Return one action in [-1, 1] per observation (B, O), shape (B, A); noise (B, A) of zeros gives the mean."""
-        return self.acting.sample(call(self.policy, weights, obs), noise)
+        """Return actions in [-1, 1] (B, A) for (B, O); noise (B, A) or (B, `noise_by_state`), of zeros for the mean."""
+        inputs, rest = ((obs, noise), torch.zeros(1, 1)) if self.noise_by_state else ((obs,), noise)
+        return self.acting.sample(call(self.policy, weights, *inputs), rest)
 
     def step(
         self, state: State, batch: Batch, draws: Draws, scalars: Scalars, improve: bool = True

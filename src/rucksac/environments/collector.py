@@ -10,6 +10,7 @@ from rucksac.environments.env_group import Began, EnvGroup, Lost, Replayable, pl
 from rucksac.environments.spaces import EnvAdapter, Stepped
 from rucksac.environments.transitions import Collected, Episode, Policy, Transition
 from rucksac.errors import UsageError
+from rucksac.exploration import Moment
 from rucksac.streams import Stream, generator, integer
 
 
@@ -66,6 +67,10 @@ class Episodes(ABC):
         """Return the seed of the environment's next episode."""
         return integer(self.seed, Stream.EPISODE, env_index, self.started[env_index])
 
+    def moments(self) -> list[Moment]:
+        """Return where each environment is."""
+        return [Moment(env_index, *at) for env_index, at in enumerate(zip(self.started, self.lengths, strict=True))]
+
     def began(self, env_index: int, obs: np.ndarray) -> None:
         """Take note that an episode has begun, from the seed in `seeds`, with this observation (O,)."""
         self.returns[env_index], self.lengths[env_index], self.actions[env_index] = 0.0, 0, []
@@ -105,7 +110,9 @@ class Collector(Episodes):
         """See `Episodes`; acts once in every environment."""
         stream = policy.acting_noise if policy else self.warmup
         before = stream.bit_generator.state
-        actions = policy.act(self.obs) if policy else self.envs.spaces.actions.random(stream, len(self.envs))
+        actions = (
+            policy.act(self.obs, self.moments) if policy else self.envs.spaces.actions.random(stream, len(self.envs))
+        )
         lap("act")
         try:
             collected = self.step(actions)

@@ -7,6 +7,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from rucksac.exploration import Moments
+
 
 class Policy(Protocol):
     """What a collector acts with."""
@@ -15,8 +17,8 @@ class Policy(Protocol):
     def acting_noise(self) -> np.random.Generator:
         """Return the stream of random numbers behind `act`."""
 
-    def act(self, obs: np.ndarray) -> np.ndarray:
-        """Return actions (E, A) in [-1, 1] for observations (E, O)."""
+    def act(self, obs: np.ndarray, moments: Moments) -> np.ndarray:
+        """Return actions (E, A) in [-1, 1] for observations (E, O) at the moments that `moments()` returns."""
 
 
 class Transition(NamedTuple):

@@ -35,7 +35,7 @@ def check(act: Act, agent: Agent, pipeline: Pipeline, count: int = OBSERVATIONS)
     """Compare an exported policy with `agent` on `count` random observations; the agent's random streams stay."""
     generator = np.random.default_rng(0)
     arrays = random_parts(agent, pipeline, count, generator)
-    normal, noise = random_noise(pipeline, count, generator)
+    normal, noise = random_noise(agent, pipeline, count, generator)
     wanted = answers(agent, arrays, normal)
     return compared(act(*arrays, *noise), wanted, agent)
 
@@ -85,10 +85,10 @@ def random_parts(agent: Agent, pipeline: Pipeline, count: int, generator: np.ran
 
 
 def random_noise(
-    pipeline: Pipeline, count: int, generator: np.random.Generator
+    agent: Agent, pipeline: Pipeline, count: int, generator: np.random.Generator
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """Return noise (count, A) as the agent takes it, and the same as the exported policy does, if it does."""
-    shape = (count, pipeline.action_size)
+    """Return noise (count, noise_size) as the agent takes it, and the same as the exported policy does, if it does."""
+    shape = (count, agent.noise_size)
     if not pipeline.sample:
         return np.zeros(shape, np.float32), ()
     normal = generator.standard_normal(shape, np.float32)
@@ -99,7 +99,7 @@ def random_noise(
 
 
 def answers(agent: Agent, arrays: list[np.ndarray], noise: np.ndarray) -> np.ndarray:
-    """Return the agent's actions (n, *shape) for observations given part by part and noise (n, A)."""
+    """Return the agent's actions (n, *shape) for observations given part by part and noise (n, noise_size)."""
     seen = agent.spaces.observations
     space = seen.space if isinstance(seen, Composite) else None
     flat = np.stack([agent.spaces.flatten(_nested(space, iter(row))) for row in zip(*arrays, strict=True)])

@@ -5,9 +5,9 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from rucksac.agent import Agent
-from rucksac.algorithm.blocks import NETWORKS
 from rucksac.algorithm.encoder import Seeing
-from rucksac.algorithm.networks import MLP
+from rucksac.algorithm.networks import MLP, Network
+from rucksac.algorithm.state_noise import StateNoise
 from rucksac.environments import reading
 from rucksac.errors import UsageError
 from rucksac.exporting.checking import Check, check, one_by_one
@@ -95,6 +95,7 @@ def export(
         raise UsageError("--int8 is for policies without pictures, but this one sees them; leave it out")
     about = {**_about(agent, pipeline, origin), "int8": int8}
     module, policy = _format(target.suffix), agent.algorithm.policy
+    policy = policy.network if isinstance(policy, StateNoise) else policy
     if target.suffix in PLAIN_NETWORKS_ONLY and not isinstance(policy, MLP):
         what = "the policy sees pictures" if sees else f"the policy is a {type(policy).__name__}"
         raise UsageError(
@@ -119,7 +120,7 @@ def export(
 
 def _about(agent: Agent, pipeline: Pipeline, origin: dict[str, Any]) -> dict[str, Any]:
     settings = agent.config.to_json()
-    own = isinstance(agent.algorithm.policy, (*NETWORKS.values(), Seeing))
+    own = isinstance(agent.algorithm.policy, (Network, StateNoise, Seeing))
     return {
         "format": FORMAT,
         "version": VERSION,

@@ -140,6 +140,10 @@ def pipeline_of(agent: Agent, sample: bool) -> Pipeline:
         shape, dtype = options.shape[1:], options.dtype.name
         return Pipeline(parts, normalisation, "choice", sample, actions.size, shape, dtype, options=options)
     assert isinstance(actions, Continuous)
+    if sample and agent.config.gsde:
+        raise UsageError(
+            "with --gsde noise belongs to a hidden layer, which no file has as an input; leave --sample out"
+        )
     noise = acting if sample and isinstance(acting, Deterministic) else None
     head: Head = "noisy" if noise else "gaussian" if sample else "mean"
     if noise and noise.noise == 0.0:

@@ -30,6 +30,7 @@ from rucksac.environments.spaces import EnvAdapter, Spaces
 from rucksac.errors import EnvironmentFailed, TrainingStopped, UsageError
 from rucksac.experience.columns import Column
 from rucksac.experience.ring import Ring, bytes_for_ring
+from rucksac.exploration import Moment
 from rucksac.streams import Stream, generator, integer, put_words, words_of
 from rucksac.training.pace import Clock
 from rucksac.training.weights import SharedWeights, bytes_for_weights
@@ -125,12 +126,12 @@ class Acting:
         self._weights, self._ring, self._env_index = weights, ring, env
         self._streams = streams(agent.config.seed, env)
         agent.acting_noise = self._streams[1]
-        self._obs, self._started = np.empty(0, np.float32), 0
+        self._obs, self._started, self._steps = np.empty(0, np.float32), 0, 0
 
     def play(self, seed: int, actions: np.ndarray) -> None:
         """Play an episode again and send what was seen."""
         first, steps = env_group.play(self._adapter, seed, actions)
-        self._obs = steps[-1].next_obs if steps else first
+        self._obs, self._steps = steps[-1].next_obs if steps else first, len(steps)
         self._line.send((first, steps))
 
     def start(self, started: int, words: np.ndarray, goes_on: bool) -> None:
@@ -159,7 +160,7 @@ class Acting:
             action = agent.spaces.actions.random(stream, 1)[0]
         else:
             grad_steps = self._weights.receive(agent.acting_tensors())
-            action = agent.act(self._obs[None])[0]
+            action = agent.act(self._obs[None], self._moments)[0]
         self._ring.begin()
         seen = self._adapter.step(action)
         ends = (seen.terminated, seen.truncated)
@@ -172,14 +173,17 @@ class Acting:
             stream=words_of(stream),
             late=late,
         )
-        self._obs = seen.next_obs
+        self._obs, self._steps = seen.next_obs, self._steps + 1
         self._announce(STEPPED)
         if any(ends):
             self._begin()
 
+    def _moments(self) -> list[Moment]:
+        return [Moment(self._env_index, self._started, self._steps)]
+
     def _begin(self) -> None:
         seed = integer(self._agent.config.seed, Stream.EPISODE, self._env_index, self._started)
-        self._obs = self._adapter.reset(seed)
+        self._obs, self._steps = self._adapter.reset(seed), 0
         self._started += 1
         self._ring.write(obs=self._obs, grad_steps=NO_ACTION)
         self._announce(BEGAN)
