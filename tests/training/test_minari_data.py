@@ -12,6 +12,7 @@ from minari.data_collector import EpisodeBuffer
 
 import rucksac
 from rucksac.cli import main
+from rucksac.config import Config
 from rucksac.environments.making import make
 from rucksac.environments.reading import spaces_of
 from rucksac.errors import UsageError
@@ -76,7 +77,7 @@ def test_what_a_run_kept_goes_out_and_comes_back_the_same(runs, name):
             row += 1
         assert data.action_space.contains(episode.actions[0])
     assert row == len(stored)
-    back = read_minari("me/some-v3", spaces, settings.frame_skip)
+    back = read_minari("me/some-v3", spaces, settings)
     assert back.written == [done.steps + done.episodes]
     for own, again in zip(episodes, episodes_of(back, 0), strict=True):
         assert own.terminated == again.terminated
@@ -84,6 +85,29 @@ def test_what_a_run_kept_goes_out_and_comes_back_the_same(runs, name):
             assert np.array_equal(own.values[column], again.values[column])
         assert np.array_equal(*(spaces.actions.to_env(each.values["action"]) for each in (own, again)))
         np.testing.assert_allclose(own.values["action"], again.values["action"], rtol=2e-7, atol=2e-7)
+
+
+@pytest.mark.parametrize(("numbers", "rows"), [(True, 1_000), (False, 50)])
+def test_pictures_go_out_as_single_frames_and_come_back_in_stacks(tmp_path, numbers, rows):
+    settings = {**SMALL, "steps": 70, "warmup": 60, "frame_stack": 3, "buffer_size": rows, "hidden": 8, "batch_size": 8}
+    settings |= {"env_args": {"numbers": numbers}, "recipe": "plain"}
+    rucksac.train("tests.worlds:Screen", run=tmp_path / "run", **settings)
+    _, kept, made_with, spaces = memory_of(tmp_path / "run")
+    done = export_replay(tmp_path / "run", "minari:eyes-v0")
+    data = minari.load_dataset("eyes-v0")
+    seen = data.observation_space["eye"] if numbers else data.observation_space
+    assert (seen.shape, seen.dtype) == ((16, 16, 3), np.uint8)
+    assert data.observation_space.contains(at(next(data.iterate_episodes()).observations, 0))
+    back = read_minari("eyes-v0", spaces, made_with)
+    spent = 0 if rows == 1_000 else 2  # transitions that lost frames of theirs, but have what later ones need
+    assert (len(kept), len(back)) == (done.steps - spent, done.steps)
+    assert done.overwritten == (0 if rows == 1_000 else 29)
+    pairs = zip([*transitions_of(back, 0)][spent:], transitions_of(kept, 0), strict=True)
+    for again, own in pairs:
+        for name in ("obs", "next_obs", "reward", "terminated"):
+            assert np.array_equal(again[name], own[name]), name
+    more = {**settings, "demonstrations": "minari:eyes-v0", "offline_steps": 2, "frame_stack": 2}
+    assert rucksac.train("tests.worlds:Screen", **more).grad_steps == 13
 
 
 def test_a_data_set_knows_its_environment_and_how_it_was_made(runs):
@@ -178,23 +202,25 @@ def handmade(name="hand-v0", env=World, **values):
 def test_what_does_not_fit_the_environment_is_refused(wrong, says):
     spaces = handmade(**wrong)
     with pytest.raises(UsageError, match=f"minari:hand-v0 does not fit this environment: {says}.*leave --demonst"):
-        read_minari("hand-v0", spaces, 1)
+        read_minari("hand-v0", spaces, Config())
 
 
 def test_an_episode_without_an_end_ends_as_truncated_and_missing_or_damaged_data_is_told(runs):
     spaces = handmade(terminations=np.zeros(STEPS, bool))
-    (episode,) = episodes_of(read_minari("hand-v0", spaces, 1), 0)
+    (episode,) = episodes_of(read_minari("hand-v0", spaces, Config()), 0)
     assert not episode.terminated
-    assert [each["truncated"] for each in transitions_of(read_minari("hand-v0", spaces, 1), 0)] == [False] * 3 + [True]
+    assert [each["truncated"] for each in transitions_of(read_minari("hand-v0", spaces, Config()), 0)] == [
+        False
+    ] * 3 + [True]
     with pytest.raises(UsageError, match="no Minari data set 'other-v0', which would be in .*minari download"):
-        read_minari("other-v0", spaces, 1)
+        read_minari("other-v0", spaces, Config())
     file = next(minari.storage.datasets_root_dir.get_dataset_path("hand-v0").glob("data/*.hdf5"))
     file.write_bytes(file.read_bytes()[:300])
     with pytest.raises(UsageError, match="the Minari data set 'hand-v0' cannot be read"):
-        read_minari("hand-v0", spaces, 1)
+        read_minari("hand-v0", spaces, Config())
     export_replay(runs / "bounds of its own", "minari:skips-v0")
     with pytest.raises(UsageError, match="minari:skips-v0 has steps of --frame-skip 2, not 1; keep that or leave"):
-        read_minari("skips-v0", memory_of(runs / "numbers").spaces, 1)
+        read_minari("skips-v0", memory_of(runs / "numbers").spaces, Config())
 
 
 def test_a_data_set_that_could_not_be_written_leaves_nothing_behind(runs, monkeypatch):

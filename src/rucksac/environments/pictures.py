@@ -63,6 +63,16 @@ def without_pictures(space: gymnasium.Space[Any]) -> gymnasium.Space[Any]:
     return spaces.Dict() if picture_of(space) else space
 
 
+def newest_frames(space: gymnasium.Space[Any]) -> gymnasium.Space[Any]:
+    """Return a space in which each stack of frames, as `FrameStack` makes it, is one picture."""
+    if isinstance(space, spaces.Dict):
+        return spaces.Dict([(name, newest_frames(part)) for name, part in space.items()])
+    if isinstance(space, spaces.Tuple):
+        return spaces.Tuple([newest_frames(part) for part in space.spaces])
+    picture = picture_of(space)
+    return spaces.Box(0, 255, space.shape[1:], np.uint8) if picture and space.shape else space
+
+
 class FrameStack(gymnasium.Wrapper):
     """Shows the latest `count` frames of each picture, oldest first; at first all of them are that of the reset.
 

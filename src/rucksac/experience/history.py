@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rucksac.experience.columns import Column
-from rucksac.experience.replay import TERMINATED, TRANSITION, TRUNCATED, Replay
+from rucksac.experience.replay import SPENT, TERMINATED, TRANSITION, TRUNCATED, Replay
 from rucksac.experience.sampling import value
 
 AT_ONCE = 64  # transitions that are read together
@@ -48,7 +48,9 @@ def latest(replay: Replay, env_index: int, count: int) -> np.ndarray:
 def episodes_of(replay: Replay, env_index: int) -> Iterator[Episode]:
     """Yield an environment's episodes, oldest first, as far as they are kept; one that is open ends as truncated."""
     rows = replay.rows_since(env_index, 0)
-    lone = np.flatnonzero((replay.kind[rows] & TRANSITION) == 0)  # the last state of an episode has a row for itself
+    lone = np.flatnonzero(
+        (replay.kind[rows] & (TRANSITION | SPENT)) == 0
+    )  # the last state of an episode has a row for itself
     begin = 0
     for end in lone.tolist():
         states, steps = rows[begin : end + 1], rows[begin:end]

@@ -38,7 +38,7 @@ def demonstrations_of(config: Config, spaces: Spaces) -> Demonstrations | None:
     if source.startswith(MINARI):
         from rucksac.training.minari_data import read_minari
 
-        replay = read_minari(source.removeprefix(MINARI), spaces, config.frame_skip)
+        replay = read_minari(source.removeprefix(MINARI), spaces, config)
     else:
         run: Path = path_of(source)
         memory = memory_of(run)

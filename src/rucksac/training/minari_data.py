@@ -1,8 +1,11 @@
 """Minari data sets on this machine, in and out: episodes with actions in the environment's own units.
 
+Of a stack of frames a data set has the newest one, so it is for any --frame-stack.
+
 The package is an extra. https://minari.farama.org has the format and a hub of data sets.
 """
 
+import dataclasses
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -13,8 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from rucksac.config import MINARI
+from rucksac.config import MINARI, Config
 from rucksac.environments.making import closed_at_last, make
+from rucksac.environments.observations import Composite
+from rucksac.environments.pictures import newest_frames
 from rucksac.environments.spaces import LARGEST_REWARD, Spaces
 from rucksac.errors import UsageError
 from rucksac.experience.history import Episode, episodes_of, overwritten, replay_of
@@ -49,14 +54,13 @@ def export_replay(run: str | Path, to: str) -> Exported:
     return write_minari(memory_of(path_of(run)), to.removeprefix(MINARI))
 
 
-def read_minari(name: str, spaces: Spaces, frame_skip: int) -> Replay:
-    """Return the episodes of the data set as a replay memory, actions mapped to the agent's.
+def read_minari(name: str, spaces: Spaces, config: Config) -> Replay:
+    """Return the episodes of the data set as a replay memory of a run with these settings, actions as the agent's.
 
     An episode that has no end of its own, such as a termination, ends as truncated. Raises `UsageError` when the
     package or the data set is missing, when it cannot be read, and when it does not fit an environment of these spaces.
     """
-    _require_no_pictures(spaces, "read into a run; leave --demonstrations out, or name the folder of a run")
-    minari = _package()
+    minari, frame_skip = _package(), config.frame_skip
     if not (folder := _folder_of(name)).exists():
         raise UsageError(
             f"there is no Minari data set {name!r}, which would be in {folder}; minari download {name} fetches one of "
@@ -72,22 +76,21 @@ def read_minari(name: str, spaces: Spaces, frame_skip: int) -> Replay:
             " out"
         )
     try:
-        episodes = [_episode(each, spaces) for each in found if len(each)]
+        episodes = [_episode(each, spaces, config.frame_stack) for each in found if len(each)]
     except UsageError as error:
         raise UsageError(
             f"{MINARI}{name} does not fit this environment: {error}; leave --demonstrations out, or name other data"
         ) from error
     if not episodes:
         raise UsageError(f"{MINARI}{name} holds no steps; name other data")
-    return replay_of(episodes, columns_of(spaces, frame_stack=1))
+    return replay_of(episodes, columns_of(spaces, config.frame_stack))
 
 
 def write_minari(memory: Memory, name: str) -> Exported:
     """Write the episodes in a replay memory as a new data set; raise `UsageError` when that cannot be.
 
-    Observations are float32, as the run kept them. Episodes that were under way end as truncated.
+    Numbers are float32, as the run kept them. Episodes that were under way end as truncated.
     """
-    _require_no_pictures(memory.spaces, "written; the folder of a run can be named as --demonstrations as it is")
     minari, (run, replay, config, spaces) = _package(), memory
     folder = _folder_of(name)
     if folder.exists():
@@ -95,14 +98,14 @@ def write_minari(memory: Memory, name: str) -> Exported:
     episodes = [each for env_index in range(replay.envs) for each in episodes_of(replay, env_index)]
     if not episodes:
         raise UsageError(f"the replay memory of {run} is empty; let it train on")
-    saved = RunFolder.open(run).read_config()
+    saved, (spaces, parts) = RunFolder.open(run).read_config(), _observed(spaces, config.frame_stack)
     lost = overwritten(replay)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that nobody is named as the author
             minari.create_dataset_from_buffers(
                 dataset_id=name,
-                buffer=[_buffer(minari, each, spaces) for each in episodes],
+                buffer=[_buffer(minari, each, spaces, list(parts)) for each in episodes],
                 env=_spec(saved["environment"], memory),
                 algorithm_name=f"rucksac, recipe {saved['recipe']}",
                 action_space=spaces.actions.space,
@@ -119,9 +122,15 @@ def write_minari(memory: Memory, name: str) -> Exported:
     return Exported(name, str(folder), len(episodes), steps, lost, sum(replay.in_episode))
 
 
-def _require_no_pictures(spaces: Spaces, what: str) -> None:
-    if spaces.observations.pictures:
-        raise UsageError(f"observations have pictures, with which Minari data sets cannot be {what}")
+def _observed(spaces: Spaces, frame_stack: int) -> tuple[Spaces, dict[str, slice]]:
+    """Return the spaces of a data set, and where in a flat observation each column of the replay memory is."""
+    if not spaces.observations.pictures:
+        return spaces, {"obs": slice(None)}
+    space = spaces.observations.space
+    seen = Composite(newest_frames(space) if frame_stack > 1 else space)
+    parts = {"obs": slice(0, spaces.numbers)} if spaces.numbers else {}
+    frames = {f"picture{number}": slice(at.begin, at.begin + at.size) for number, at in enumerate(seen.pictures)}
+    return Spaces(seen, spaces.actions), parts | frames
 
 
 def _package() -> Any:
@@ -162,7 +171,7 @@ def _readable(name: str) -> Iterator[None]:
         ) from error
 
 
-def _episode(given: Any, spaces: Spaces) -> Episode:
+def _episode(given: Any, spaces: Spaces, frame_stack: int) -> Episode:
     """Return an episode of a data set as rows of the replay memory; raise `UsageError` when it does not fit."""
     ends = np.logical_or(given.terminations, given.truncations)
     if ends[:-1].any():
@@ -170,8 +179,10 @@ def _episode(given: Any, spaces: Spaces) -> Episode:
     reward = np.asarray(given.rewards, np.float64)
     if not (np.abs(reward) < LARGEST_REWARD).all():
         raise UsageError(f"episode {given.id} has a reward that is not a finite number below {LARGEST_REWARD:g}")
+    spaces, parts = _observed(spaces, frame_stack)
+    rows = np.stack([spaces.flatten(_at(given.observations, step)) for step in range(len(reward) + 1)])
     values = {
-        "obs": np.stack([spaces.flatten(_at(given.observations, step)) for step in range(len(reward) + 1)]),
+        **{name: rows[:, part] for name, part in parts.items()},
         "action": spaces.actions.from_env(np.asarray(given.actions)),
         "reward": reward.astype(np.float32),
     }
@@ -186,10 +197,11 @@ def _at(observations: Any, step: int) -> Any:
     return observations[step]
 
 
-def _buffer(minari: Any, episode: Episode, spaces: Spaces) -> Any:
+def _buffer(minari: Any, episode: Episode, spaces: Spaces, columns: list[str]) -> Any:
+    rows = np.concatenate([episode.values[name] for name in columns], 1, dtype=np.float32)
     last = np.arange(1, episode.steps + 1) == episode.steps
     return minari.data_collector.EpisodeBuffer(
-        observations=spaces.observations.unflatten(episode.values["obs"]),
+        observations=spaces.observations.unflatten(rows),
         actions=spaces.actions.to_env(episode.values["action"]),
         rewards=episode.values["reward"],
         terminations=last & episode.terminated,
@@ -202,7 +214,7 @@ def _spec(environment: str | None, memory: Memory) -> EnvSpec | None:
     if environment is None:
         return None
     try:
-        with closed_at_last(make(environment, memory.config)) as env:
+        with closed_at_last(make(environment, dataclasses.replace(memory.config, frame_stack=1))) as env:
             spec: EnvSpec | None = env.spec
             if spec:
                 spec.to_json()
