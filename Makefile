@@ -50,6 +50,7 @@ bench: .venv/ready  ## the figures in benchmarks/results
 	$(BIN)/python benchmarks/learning.py
 	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/diagnose.py
+	$(BIN)/python benchmarks/tune.py
 
 docs: .venv/ready  ## the documentation as a site: build/docs/index.html; a warning is an error
 	$(BIN)/python -m sphinx -W --keep-going -q -c docs . build/docs

@@ -152,6 +152,17 @@ def false_alarms():
     return len(found), len({row["environment"] for row in found}), sum(bool(row["findings"]) for row in found)
 
 
+def tuned():
+    """Return the mean returns with the settings that a search found and with the default ones, and how many seeds."""
+    found = {
+        settings: {row["seed"]: float(row["return"]) for row in rows("tune") if row["settings"] == settings}
+        for settings in ("best", "defaults")
+    }  # of each seed the last evaluation
+    best, defaults = found["best"], found["defaults"]
+    assert all(best[seed] > defaults[seed] for seed in best)
+    return sum(best.values()) / len(best), sum(defaults.values()) / len(defaults), len(best)
+
+
 def each_seed(task):
     """Return the returns of the default's seeds after 100,000 steps, in words."""
     return [", ".join(f"{each:,.0f}" for each in learned(task, 100_000, "rucksac"))]
@@ -221,6 +232,7 @@ FIGURES = {
         ("one interquartile mean covers {:.0f} % on average", lambda: comparison("iqm", "percentiles", 3, 3)),
         ("it covers {:.0f} % with three runs", lambda: comparison("iqm", "t", 3, 3)),
     ],
+    "tuning.md": [("{:,.0f} on average in place of {:,.0f}, better with each of the {} seeds", tuned)],
     "diagnose.md": [("of {} brief healthy runs of {} tasks it found fault with {}", false_alarms)],
     "adr/0027-diagnoses.md": [("of {} runs of {} tasks it found fault with {}", false_alarms)],
     "recipes.md": [
