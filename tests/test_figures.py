@@ -152,6 +152,14 @@ def false_alarms():
     return len(found), len({row["environment"] for row in found}), sum(bool(row["findings"]) for row in found)
 
 
+def goals():
+    """Return the fewest goals that are reached, of how many, by how many seeds, and from when on all are."""
+    found = [row for row in rows("goals") if (row["library"], row["environment"]) == ("rucksac", "FetchReach-v4")]
+    last = [int(row["successes"]) for row in found if row["env_steps"] == "10000"]
+    missed = max(int(row["env_steps"]) for row in found if row["successes"] != row["episodes"])
+    return min(last), int(found[0]["episodes"]), len(last), len(last), missed + 1_000
+
+
 def tuned():
     """Return the mean returns with the settings that a search found and with the default ones, and how many seeds."""
     found = {
@@ -231,6 +239,9 @@ FIGURES = {
         ("in up to {:.0f} % with 10 and 10", lambda: [comparison("spread", "exact", 10, 10)[1]]),
         ("one interquartile mean covers {:.0f} % on average", lambda: comparison("iqm", "percentiles", 3, 3)),
         ("it covers {:.0f} % with three runs", lambda: comparison("iqm", "t", 3, 3)),
+    ],
+    "experience.md": [
+        ("After 10,000 steps the mean action reaches {} of {} goals with {} of {} seeds, from {:,} steps on", goals)
     ],
     "tuning.md": [("{:,.0f} on average in place of {:,.0f}, better with each of the {} seeds", tuned)],
     "diagnose.md": [("of {} brief healthy runs of {} tasks it found fault with {}", false_alarms)],
