@@ -107,8 +107,8 @@ def test_what_the_interval_does_not_allow_is_no_winner(tmp_path, told):
     assert (against["winner"], against["more_seeds"], against["fewest_seeds"]) == (None, 1, 4)
     assert against["verdict"] == (
         "no winner between few and other by the last evaluation: with 3 seeds even runs that are all better would "
-        "prove nothing at 95 %, for which 4 are the fewest; if the difference is as it looks, about 1 more seed of "
-        "each would tell"
+        "prove nothing at 95 %, for which 4 in each group may be enough; if the difference is as it looks, about 1 "
+        "more seed of each would tell"
     )
     close = write(tmp_path / "close.csv", {seed: [0, value] for seed, value in enumerate([10, 20, 30, 40, 50], 1)})
     near = write(tmp_path / "near.csv", {seed: [0, value] for seed, value in enumerate([5, 15, 18, 33, 45], 1)})
@@ -288,6 +288,8 @@ def test_questions_without_an_answer_are_refused_in_one_sentence(files, tmp_path
     single = write(tmp_path / "single.csv", {1: [5], 2: [6]})
     others = write(tmp_path / "others.csv", {7: [5, 6, 7]})
     late = write(tmp_path / "late.csv", {1: [5, 6]}, every=1_000)
+    backwards = tmp_path / "backwards.csv"
+    backwards.write_text("seed,steps,return,wall_seconds\n1,100,5,-5\n")
     copies = shutil.copytree(runs / "slow/seed1", tmp_path / "copies")
     for words, says in (
         ([good], "compare needs runs of two settings"),
@@ -302,6 +304,8 @@ def test_questions_without_an_answer_are_refused_in_one_sentence(files, tmp_path
         ([good, "--against", bad, "--steps", "0"], "--steps is 0, but must be at least 1"),
         ([good, "--against", bad, "--threshold", "nan"], "--threshold is nan, but must be a return"),
         ([good, "--against", late], "late.csv seed 1 has no evaluation before step 1,000, but others end at 300"),
+        ([good, "--against", late, "--steps", "50"], "late.csv seed 1 has no evaluation before step 1,000; give that"),
+        ([good, "--against", backwards], "backwards.csv, line 2: wall_seconds is -5, but must be at least 0"),
         ([runs / "slow", copies, "--against", runs / "quick"], "so they are one run; give one of them"),
         ([good, "--against", bad, "--env.g", "5"], "makes no environment of its own"),
     ):

@@ -127,7 +127,7 @@ def test_episodes_that_do_not_end(planted):
         ({"reward_scale": 1e-4}, {}, "reward scale", ("--normalise-rewards",)),
         ({}, {"alpha": 100.0}, "reward scale", ("--alpha", "learned")),
         ({}, {"alpha": 1e-5}, "entropy", ("--alpha", "learned")),
-        ({}, {"lr": 0.1}, "policy units", ("--policy-norm", "layer")),
+        ({}, {"lr": 0.1}, "policy units", ("--lr", "0.0003")),
         ({"push": True, "reward_scale": 100.0}, {}, "saturation", ("--policy-lr", "0.00033")),
     ],
 )
@@ -202,9 +202,15 @@ def test_what_cannot_be_looked_at_is_said(tmp_path, capsys):
     told = json.loads(capsys.readouterr().out)
     assert list(told["not_looked_at"]) == ["agent"]
     assert told["grad_steps"] == 1  # as the logs have it
-    (tmp_path / "run/metrics.csv").write_bytes(b"env_steps\n\xff\n")
-    assert main(["diagnose", str(tmp_path / "run")]) == 2
-    assert "metrics.csv is damaged" in capsys.readouterr().err
+    (tmp_path / "run/episodes.csv").unlink()
+    assert main(["diagnose", str(tmp_path / "run"), "--json"]) == 0
+    assert "episodes.csv" in json.loads(capsys.readouterr().out)["not_looked_at"]
+    for name in ("metrics.csv", "evaluations.csv"):
+        whole = (tmp_path / "run" / name).read_bytes()
+        (tmp_path / "run" / name).write_bytes(b"env_steps\n\xff\n")
+        assert main(["diagnose", str(tmp_path / "run")]) == 2
+        assert f"{name} is damaged" in capsys.readouterr().err
+        (tmp_path / "run" / name).write_bytes(whole)
 
 
 @pytest.mark.parametrize("given", ["nowhere", "."])

@@ -105,6 +105,8 @@ def test_the_page_holds_what_the_logs_say_and_asks_for_nothing(runs, capsys):
     grads, seconds = ([float(each[name]) for each in metrics[-2:]] for name in ("grad_steps", "wall_seconds"))
     assert run["metrics"]["speed"][-1] == pytest.approx((grads[1] - grads[0]) / (seconds[1] - seconds[0]), rel=1e-4)
     assert run["metrics"]["minutes"][-1] == pytest.approx(seconds[1] / 60.0, rel=1e-6)
+    seconds = json.loads((one / "summary.json").read_text())["wall_seconds"]
+    assert run["phases"]["update"] == pytest.approx(seconds["update"] / sum(seconds.values()), abs=1e-4)
     assert run["video"]["url"].startswith("data:video/mp4;base64,AAAA")
     outline = Outline(text)
     assert not [each for each in outline.elements if {"src", "href", "srcset", "onerror", "onclick"} & each[1].keys()]

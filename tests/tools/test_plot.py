@@ -102,3 +102,8 @@ def test_sizes_that_make_no_sense_are_refused(runs, tmp_path, size, capsys):
     assert main(["plot", str(runs / "a"), "-o", str(tmp_path / "x.png"), "--size", *size]) == 2
     assert "must be width and height in inches, each from 1 to 50" in capsys.readouterr().err
     assert not (tmp_path / "x.png").exists()
+
+
+def test_a_folder_is_no_picture(runs, tmp_path, capsys):
+    assert main(["plot", str(runs / "a"), "-o", str(tmp_path)]) == 2
+    assert f"{tmp_path} is a folder; name a picture in it, such as" in capsys.readouterr().err

@@ -140,6 +140,10 @@ def _common(task: str, by_group: list[list[Run]], steps: int | None, notes: list
         max(runs, key=lambda run: float(run.steps[0])),
     )
     start, end = float(latest.steps[0]), float(shortest.steps[-1]) if steps is None else float(steps)
+    if steps is not None and start > end:
+        raise UsageError(
+            f"--steps is {steps:,}, but {latest.source} has no evaluation before step {start:,.0f}; give that or more"
+        )
     if start > end:
         raise UsageError(f"{latest.source} has no evaluation before step {start:,.0f}, but others end at {end:,.0f}")
     if steps is None and longest > end:

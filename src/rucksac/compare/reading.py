@@ -70,7 +70,7 @@ def read_group(paths: Iterable[Path]) -> Group:
         seen[key] = run
     name = _name(given)
     if not runs:
-        raise UsageError(f"{name} has no evaluations to compare: {'; '.join(left_out)}")
+        raise UsageError(f"{name} has no run to compare: {'; '.join(left_out)}")
     return Group(name, runs, left_out)
 
 
@@ -151,6 +151,10 @@ def _read_file(file: Path) -> list[Run]:
             raise UsageError(
                 f"{file}, line {line}: seed must be a whole number, steps and return numbers; correct the row"
             ) from None
+        if second < 0.0:
+            raise UsageError(
+                f"{file}, line {line}: wall_seconds is {second:g}, but must be at least 0; correct the row"
+            )
         if not (0.0 <= step < LARGEST and abs(value) < LARGEST):
             raise UsageError(
                 f"{file}, line {line}: {step:g} steps and return {value:g} must be numbers below {LARGEST:g}, and "

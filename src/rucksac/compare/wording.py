@@ -144,7 +144,7 @@ def verdict(found: dict[str, Any], each: dict[str, Any]) -> str:
     if decided["interval"] is None:
         reason = (
             f"with {count(each['seeds'], 'seed')} even runs that are all better would prove nothing at {level}, for "
-            f"which {each['fewest_seeds']} are the fewest"
+            f"which {each['fewest_seeds']} in each group may be enough"
         )
     else:
         between = f"{_number(low, digits)} and {_number(high, digits)}"

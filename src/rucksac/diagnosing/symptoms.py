@@ -37,6 +37,7 @@ BEHIND = 0.1  # error of Q by the size of what it estimates
 UNEVEN, VERY_LARGE = 1_000.0, 100.0  # largest root mean square by smallest spread of observations; the former itself
 OVERESTIMATED, FALLING = 1.0, 0.05  # error of Q by the size of what it estimates; share of Q that it falls meanwhile
 TOO_SHORT = 0.9  # what the rest counts in episodes that are cut off so early that they show nothing
+HIGH_LR, USUAL_LR = 5e-3, 3e-4  # a rate beyond the former comes first where units are dead
 DEAD = 0.9  # share of a layer's units
 AT_BOUND, SATURATED = 0.99, 0.95  # of the way to a bound; share of observations
 RECENT = 5  # the last fifth of the metrics must all agree
@@ -303,7 +304,7 @@ def _networks(seen: Evidence) -> Iterator[Finding]:
                 "they can learn nothing any more",
                 {"dead": layers},
                 f"a smaller --lr, or --{network}-norm layer",
-                f"--{network}-norm", "layer",
+                *(("--lr", f"{USUAL_LR:g}") if seen.config.lr > HIGH_LR else (f"--{network}-norm", "layer")),
             )  # fmt: skip
     if isinstance(seen.agent.spaces.actions, Continuous):
         means = seen.agent.act(obs, deterministic=True)

@@ -326,9 +326,12 @@ function rest() {
   table("settings", ["setting", read.length > 1 ? "in all runs" : "value"],
     settings.filter(equal).map((name) => row(name, [value(read[0], name)])));
   const words = (values) => Object.entries(values ?? {}).map(([name, value]) => `${name} ${value}`).join(", ") || "not recorded";
+  const shares = (phases) => Object.entries(phases).sort((one, other) => other[1] - one[1])
+    .map(([name, share]) => `${name} ${(100 * share).toFixed(1)} %`).join(", ");
   byId("made").replaceChildren(...runs.flatMap((run) => [element("h3", {}, run.run),
     element("pre", {}, run.command ?? "No single command makes this run again."),
     element("p", {}, `Versions: ${words(run.versions)}. Machine: ${words(run.machine)}.`),
+    ...(Object.keys(run.phases ?? {}).length ? [element("p", {}, `Wall time: ${shares(run.phases)}.`)] : []),
     ...(run.warnings ? [element("h4", {}, "Warnings"), element("pre", {}, run.warnings)] : [])]));
 }
 

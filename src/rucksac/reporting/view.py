@@ -66,7 +66,7 @@ def view_of(path: Path, name: str) -> tuple[dict[str, Any], Curve]:
     """Return what is shown of one run, but for its film, and its evaluations; `name` is what the answer calls it."""
     seen = glance(path, name)
     told: dict[str, Any] = {**seen._asdict(), "settings": {}, "versions": {}, "machine": {}}
-    told |= {"warnings": "", "command": None, "target_entropy": None, "returns": [], "estimates": None}
+    told |= {"phases": {}, "warnings": "", "command": None, "target_entropy": None, "returns": [], "estimates": None}
     told |= {"evaluations": {"steps": [], "minutes": [], "return": []}, "episodes": {}, "metrics": {}}
     if seen.problem:
         return told, Curve([], [])
@@ -93,8 +93,19 @@ def view_of(path: Path, name: str) -> tuple[dict[str, Any], Curve]:
         smooth = np.convolve(episodes["return"], np.ones(WINDOW))[: len(episodes["return"])]
         smooth = smooth / np.minimum(np.arange(1, len(smooth) + 1), WINDOW)
         told["episodes"] = _curve(episodes["env_steps"], {"return": smooth}, metrics)
-    told["warnings"] = _text(path / "warnings.txt")
+    told["warnings"], told["phases"] = _text(path / "warnings.txt"), _phases(path)
     return told, curve
+
+
+def _phases(run: Path) -> dict[str, float]:
+    """Return the share of the wall time that each phase of the run took; nothing before its first end."""
+    if not (run / "summary.json").is_file():
+        return {}
+    seconds = RunFolder(run).read_summary().get("wall_seconds")
+    if not isinstance(seconds, dict) or not all(isinstance(each, int | float) for each in seconds.values()):
+        return {}
+    whole = sum(seconds.values()) or 1.0
+    return {name: round(each / whole, 4) for name, each in seconds.items()}
 
 
 def _inside(metrics: Columns) -> dict[str, list[float | None]]:

@@ -95,6 +95,8 @@ def write_pictures(runs: Sequence[Path], output: Path, size: tuple[float, float]
             f"--size is {size[0]:g} {size[1]:g}, but must be width and height in inches, each from {SIZES[0]:g} to "
             f"{SIZES[1]:g}; for one column of a page 3.5 2.5 is usual"
         )
+    if output.is_dir():
+        raise UsageError(f"{output} is a folder; name a picture in it, such as {output / 'curve.png'}")
     if not output.suffix:
         output = output.with_suffix(".png")
     groups = _groups(runs)

@@ -71,16 +71,18 @@ class RunFolder:
             yield
 
     def occupant(self) -> int | None:
-        """Return the id of the process that trains here now, if any."""
+        """Return the id of the process that trains here now, if any; raise `UsageError` when that cannot be told."""
         file = self.path / "lock"
         if not (fcntl and file.is_file()):
             return None
-        with file.open() as lock:
-            try:
+        try:
+            with file.open() as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return int(lock.read(20) or 0)
-        return None
+                return None
+        except BlockingIOError:
+            return int(file.read_text()[:20] or 0)
+        except OSError as error:
+            raise UsageError(f"{file} cannot be read ({error.strerror}); let this user read it") from error
 
     def discard(self) -> None:
         """Remove what an unsuccessful start has written; a folder with a checkpoint stays."""

@@ -15,16 +15,18 @@ Columns: TypeAlias = "dict[str, np.ndarray]"
 
 
 def last_rows(file: Path, count: int) -> list[dict[str, str]]:
-    """Return the last whole rows of a log that another process is writing."""
+    """Return the last whole rows of a log that another process is writing; raise `UsageError` when it is damaged."""
     try:
         with file.open("rb") as stream:
             columns, start = stream.readline().decode().strip().split(","), stream.tell()
             begin = max(start, stream.seek(0, os.SEEK_END) - LONGEST_ROW * (count + 1))
             stream.seek(begin)
             lines = stream.read().decode().split("\n")[int(begin > start) : -1]
+        rows = [dict(zip(columns, values, strict=False)) for values in csv.reader(lines[-count:])]
     except OSError:
         return []
-    rows = [dict(zip(columns, values, strict=False)) for values in csv.reader(lines[-count:])]
+    except (ValueError, csv.Error) as error:
+        raise UsageError(f"{file} is damaged ({error}); put the whole file back") from error
     return [row for row in rows if len(row) == len(columns)]
 
 
@@ -37,7 +39,7 @@ def last_evaluation(file: Path) -> list[dict[str, str]]:
 def whole_columns(file: Path) -> Columns:
     """Return the columns (rows,) of a log, without a last row that is being written; no file is no columns.
 
-    Raises `UsageError` when the file is damaged.
+    Raises `UsageError` when the file is damaged or may not be read.
     """
     import numpy as np
 
@@ -50,6 +52,8 @@ def whole_columns(file: Path) -> Columns:
             return {}
         table = np.loadtxt(rows.splitlines(), delimiter=",", comments=None, ndmin=2)
         return dict(zip(head.split(","), table.T, strict=True))
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read ({error.strerror}); let this user read it") from error
     except ValueError as error:
         reason = str(error).partition(";")[0]
         raise UsageError(f"{file} is damaged ({reason}); put the whole file back") from error

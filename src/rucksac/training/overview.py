@@ -58,9 +58,16 @@ def runs_in(folder: Path) -> list[Path]:
         raise UsageError(f"{folder} is no folder; give the one that holds the runs")
     found: set[Path] = set()
     for path in (folder, *folder.glob("*/"), *folder.glob("*/*/")):
-        if found.isdisjoint(path.parents) and any((path / trace).exists() for trace in TRACES):
+        if found.isdisjoint(path.parents) and _looks_like_a_run(path):
             found.add(path)
     return sorted(found, key=lambda path: [_natural(part) for part in path.parts])
+
+
+def _looks_like_a_run(path: Path) -> bool:
+    try:
+        return any((path / trace).exists() for trace in TRACES)
+    except PermissionError:  # it is listed as one that cannot be read
+        return True
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -117,7 +124,9 @@ def evaluations(run: Path) -> Curve:
             step = int(row["env_steps"])
             totals[step] = totals.get(step, 0.0) + float(row["return"])
             episodes[step] += 1
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read ({error.strerror}); let this user read it") from error
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise UsageError(f"{file} is damaged ({error}); put the whole file back") from error
     steps = sorted(totals)
     if steps and episodes[steps[-1]] < episodes[steps[0]]:
