@@ -17,7 +17,7 @@ from rucksac.building import build
 from rucksac.cli import main
 from rucksac.config import Config
 from rucksac.errors import UsageError
-from rucksac.exporting import c_header
+from rucksac.exporting import c_header, numpy_policy
 from rucksac.exporting.checking import TOLERANCE, check
 from rucksac.exporting.pipeline import pipeline_of
 from tests.documents import fenced
@@ -66,6 +66,19 @@ print(json.dumps(actions))
     given = json.loads(python(script, tmp_path / "robot", ("rucksac", "torch", "gymnasium", "onnxruntime")))
     scale = 50 * 0.05 / TOLERANCE if case == "bf16" else 50  # the widest range, and what rounding to bf16 may cost
     np.testing.assert_allclose(given, wanted[:5].tolist(), atol=TOLERANCE * scale)
+
+
+def test_the_runner_refuses_what_the_policy_was_not_made_for(tmp_path):
+    rucksac.export(agent_of("layer norm"), tmp_path / "policy.npz")
+    policy = numpy_policy.Policy(str(tmp_path / "policy.npz"))
+    for wrong in (0.5, np.zeros(1), np.zeros((3, 1)), np.zeros(4)):
+        with pytest.raises(ValueError, match=r"obs has shape \(.*\), but its last ones must be \[3\]"):
+            policy(wrong)
+    with pytest.raises(ValueError, match="this policy takes no noise"):
+        policy(np.zeros(3), np.zeros(2))
+    rucksac.export(agent_of("layer norm"), tmp_path / "sampled.npz", sample=True)
+    with pytest.raises(ValueError, match="this policy takes noise, see about"):
+        numpy_policy.Policy(str(tmp_path / "sampled.npz"))(np.zeros(3))
 
 
 def test_pytorch_runs_its_file_without_rucksac(tmp_path):
@@ -206,19 +219,21 @@ assert main(["export", {str(run)!r}, "-o", "policy.onnx"]) == 2
         (["-o", "policy.onnx", "--int8"], "--int8 is for the layers between hidden ones, but the policy has none"),
         (["-o", "2-arms.h"], "'2-arms' cannot begin the name of a function in C"),
         (["-o", "/proc/no/policy.npz"], "cannot be written"),
+        (["-o", "folder.onnx"], "folder.onnx is a folder; give the name of a new file"),
         (["-o", "taken/policy.npz"], "taken/numpy_policy.py is there already and not from rucksac"),
     ],
 )
 def test_what_cannot_be_exported_is_said_in_a_sentence(words, says, run, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken").mkdir()
+    (tmp_path / "folder.onnx").mkdir()
     (tmp_path / "taken/numpy_policy.py").write_text("# a person's own\n")
     assert main(["export", str(run), *words]) == 2
     told = capsys.readouterr().err
     assert says in told
     assert len(told.splitlines()) == 1
     assert (tmp_path / "taken/numpy_policy.py").read_text() == "# a person's own\n"
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["numpy_policy.py", "taken"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder.onnx", "numpy_policy.py", "taken"]
 
 
 def test_agents_that_a_format_cannot_hold_are_refused(tmp_path):

@@ -74,6 +74,8 @@ def export(
     is compared with the agent on random observations. Raises `UsageError` for what cannot be exported.
     """
     target = path_of(path)
+    if target.is_dir() and target.suffix in SUFFIXES:
+        raise UsageError(f"{target} is a folder; give the name of a new file")
     if target.is_dir() or not target.suffix:
         target = target / IN_FOLDER
     if target.suffix not in SUFFIXES:

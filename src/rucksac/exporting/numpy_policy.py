@@ -37,7 +37,9 @@ class Policy:
             for key in part["path"]:
                 array = array[key]
             array = np.asarray(array)
-            batch = array.shape[: array.ndim - len(part["shape"])]
+            batch = array.shape[: max(0, array.ndim - len(part["shape"]))]
+            if (*batch, *part["shape"]) != array.shape:
+                raise ValueError(f"{part['name']} has shape {array.shape}, but its last ones must be {part['shape']}")
             flat = array.reshape(math.prod(batch), -1)
             discrete = f"value{number}" in a
             rows.append(flat[:, a[f"index{number}"]] == a[f"value{number}"] if discrete else flat)
@@ -52,6 +54,8 @@ class Policy:
             if f"norm_bias{number}" in a:
                 x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + np.float32(1e-5))
                 x = x * a[f"norm_weight{number}"] + a[f"norm_bias{number}"]
+        if self.about["sample"] == (noise is None):
+            raise ValueError(f"this policy takes {'noise, see about' if noise is None else 'no noise'}")
         if noise is not None:
             noise = np.asarray(noise, np.float32).reshape(len(x), -1)
         if self.about["head"] == "choice":
