@@ -212,11 +212,14 @@ def test_the_end_of_a_run_waits_for_what_is_left(tmp_path, slow):
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ({"track": ["tensorbord"]}, r"track is \['tensorbord'\], but must be a list of names from tensorboard, wandb"),
-        ({"track": 3}, "track is 3, but must be a list"),
+        (
+            {"track": ["tensorbord"]},
+            r"--track is \['tensorbord'\], but must be a list of names from tensorboard, wandb",
+        ),
+        ({"track": 3}, "--track is 3, but must be a list"),
         ({"track": [["wandb"]]}, "must be a list of names"),
-        ({"video_every": -1}, "video_every is -1, but must be a whole number"),
-        ({"video_every": True}, "video_every is True"),
+        ({"video_every": -1}, "--video-every is -1, but must be a whole number"),
+        ({"video_every": True}, "--video-every is True"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_starts(tmp_path, asked, says):

@@ -35,9 +35,9 @@ def checked(track: Any, video_every: Any, run: Path | None) -> tuple[tuple[str, 
     """Return trackers by name, and how often to film; raise `UsageError` for what cannot work."""
     names = (track,) if isinstance(track, str) else track
     if not isinstance(names, list | tuple) or any(name not in list(TRACKERS) for name in names):
-        raise UsageError(f"track is {shortened(track)}, but must be a list of names from {', '.join(TRACKERS)}")
+        raise UsageError(f"--track is {shortened(track)}, but must be a list of names from {', '.join(TRACKERS)}")
     if isinstance(video_every, bool) or not isinstance(video_every, int) or video_every < 0:
-        raise UsageError(f"video_every is {shortened(video_every)}, but must be a whole number; 0 films nothing")
+        raise UsageError(f"--video-every is {shortened(video_every)}, but must be a whole number; 0 films nothing")
     if (names or video_every) and run is None:
         raise UsageError("track and video_every write to the folder of a run; give run=... too")
     for name in names:
