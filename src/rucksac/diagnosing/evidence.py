@@ -99,10 +99,11 @@ def gather(run: str | Path, env: EnvSource | None = None) -> Evidence:
     config = Config.from_json(saved["settings"])
     metrics, episodes = (whole_columns(path / f"{name}.csv") for name in ("metrics", "episodes"))
     found = Evidence(path, saved, config, progress(path)[0], metrics, episodes)
-    expected = {"metrics": config.first_update + config.log_every, "episodes": 1}  # from this step on
-    for name, first in expected.items():
-        if found.env_steps >= first and not getattr(found, name):
-            found.missing[f"{name}.csv"] = "it is not there, or empty"
+    ended = metrics.get("episodes", np.zeros(1))[-1] > 0
+    learned = found.env_steps >= config.first_update + config.log_every
+    for name, columns, expected in (("metrics.csv", metrics, learned), ("episodes.csv", episodes, ended)):
+        if expected and not columns:
+            found.missing[name] = "it is not there, or empty"
     with _or_missing(found, "agent"):
         found.agent = load_agent(path)
     if found.agent is None:
