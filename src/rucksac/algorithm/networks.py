@@ -4,6 +4,7 @@ O is the observation size, A the action size, N the number of critics, B the bat
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -54,14 +55,14 @@ class Dense(nn.Module):
         return product if self.bias is None else product + self.bias
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """Layers with weights, the last of which reads H numbers; a subclass says how these come about, in `hidden`."""
 
     layers: nn.ModuleList
 
+    @abstractmethod
     def hidden(self, x: Tensor) -> Tensor:
         """Return what the last layer reads, (B, H) or (N, B, H)."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the last layer's output; no activation follows it."""

@@ -80,6 +80,7 @@ def view_of(path: Path, name: str) -> tuple[dict[str, Any], Curve]:
         told["returns"] = (
             plain([each.total_return for each in evaluation_at(path, curve.steps[-1])]) if curve.steps else []
         )
+        told["phases"] = _phases(path)
     except (UsageError, OSError, ValueError, csv.Error) as error:
         return told | {"state": "broken", "problem": str(error)}, Curve([], [])
     told |= {name: saved[name] for name in ("versions", "machine") if isinstance(saved.get(name), dict)}
@@ -93,7 +94,7 @@ def view_of(path: Path, name: str) -> tuple[dict[str, Any], Curve]:
         smooth = np.convolve(episodes["return"], np.ones(WINDOW))[: len(episodes["return"])]
         smooth = smooth / np.minimum(np.arange(1, len(smooth) + 1), WINDOW)
         told["episodes"] = _curve(episodes["env_steps"], {"return": smooth}, metrics)
-    told["warnings"], told["phases"] = _text(path / "warnings.txt"), _phases(path)
+    told["warnings"] = _text(path / "warnings.txt")
     return told, curve
 
 

@@ -77,10 +77,11 @@ class RunFolder:
             return None
         try:
             with file.open() as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return None
-        except BlockingIOError:
-            return int(file.read_text()[:20] or 0)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return int(lock.read(20) or 0)
+            return None
         except OSError as error:
             raise UsageError(f"{file} cannot be read ({error.strerror}); let this user read it") from error
 
