@@ -1,11 +1,11 @@
 """The compiled gradient step alone: by size and threads, and how it grows, beside the matmul floor of the same moment.
 
-    python benchmarks/step.py [--series sizes width batch critics observations recipes]
+    python benchmarks/step.py [--series sizes width batch critics observations recipes] [--recipes NAME ...]
 
 The floor is what the step's multiply-adds cost by PyTorch's own product or by oneDNN's, whichever is faster, of a batch
 and a hidden layer of 256. Sizes are those of the recipe plain; recipes are measured as they come, with the observations
-and actions of HalfCheetah-v5 and one thread. Writes benchmarks/results/step.csv, a row per round (series that are not
-measured keep theirs), and step.png.
+and actions of HalfCheetah-v5 and one thread. Writes benchmarks/results/step.csv, a row per round (series and recipes
+that are not measured keep theirs), and step.png.
 """
 
 import argparse
@@ -120,18 +120,21 @@ def main() -> None:
     """Measure every series and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     every = ["sizes", *SERIES, "recipes"]
+    without_pictures = [name for name, each in RECIPES.items() if each.config.augment == "none"]
     parser.add_argument("--series", nargs="+", default=every, choices=every)
-    wanted, threads = parser.parse_args().series, available_threads()
+    parser.add_argument("--recipes", nargs="+", default=without_pictures, choices=without_pictures)
+    options, threads = parser.parse_args(), available_threads()
     rows, obs = read(), COMMON["observations"]
-    for series in wanted:
+    for series in options.series:
         if series == "sizes":
             cases = [(each, "plain", plain(size), obs) for size in SIZES for each in sorted({1, threads})]
         elif series == "recipes":
-            cases = [(1, name, each.config, obs) for name, each in RECIPES.items() if each.config.augment == "none"]
+            cases = [(1, name, RECIPES[name].config, obs) for name in options.recipes]
         else:
             changes = [{series: value} for value in SERIES[series]]
             cases = [(threads, "plain", plain(each), each.get("observations", obs)) for each in changes]
-        rows = [row for row in rows if row["series"] != series]
+        measured = {recipe for _, recipe, _, _ in cases}
+        rows = [row for row in rows if (row["series"], row["recipe"]) not in {(series, each) for each in measured}]
         rows += [row for case in cases for row in measure(series, *case)]
         with FILE.open("w", newline="") as stream:
             writer = csv.DictWriter(stream, rows[0], lineterminator="\n")

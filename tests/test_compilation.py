@@ -1,11 +1,13 @@
 import os
 import subprocess
 import sys
+import zipfile
 
 import pytest
 import torch
 
 from rucksac import compilation
+from rucksac.algorithm.layers import Dropout, LayerNorm
 
 PROGRAM = """
 import torch
@@ -81,3 +83,16 @@ def test_a_buffer_that_is_changed_in_place_and_read_by_another_name_compiles(cac
     x = torch.randn(8, 8)
     (result,) = compilation.compile_ahead(function, [x])([x])
     torch.testing.assert_close(result, function(x)[0])
+
+
+def test_the_mask_of_dropout_is_computed_once_for_all_loops_that_read_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("RUCKSAC_CACHE", str(tmp_path))
+    dropout, norm = Dropout(0.1, torch.Generator().manual_seed(0)), LayerNorm(64, None)
+    x = torch.randn(32, 64)
+    with torch.no_grad():
+        (result,) = compilation.compile_ahead(lambda x: [norm(dropout.eval()(x))], [x])([x])
+        torch.testing.assert_close(result, norm(dropout(x)))
+    (file,) = tmp_path.glob("*.pt2")
+    with zipfile.ZipFile(file) as archive:
+        (code,) = (archive.read(name).decode() for name in archive.namelist() if name.endswith(".kernel.cpp"))
+    assert code.count(str(0x045D9F3B)) == 1  # a factor of the hash

@@ -165,6 +165,12 @@ def goals_of_sb3():
     return min(found), max(found)
 
 
+def acting(what):
+    """Return size in KiB, mean return and microseconds of an action of an agent that acts in a format."""
+    (row,) = (row for row in rows("export") if row["what"] == what)
+    return int(row["bytes"]) / 1024, float(row["return"]), float(row["microseconds"])
+
+
 def tuned():
     """Return the mean returns with the settings that a search found and with the default ones, and how many seeds."""
     found = {
@@ -248,6 +254,15 @@ FIGURES = {
     "experience.md": [
         ("After 10,000 steps the mean action reaches {} of {} goals with {} of {} seeds, from {:,} steps on", goals),
         ("reaches {:.0f} to {:.0f} of 50 in the same harness", goals_of_sb3),
+    ],
+    "export.md": [
+        ("| `agent.predict` | | {:.2f} | | {:.1f} µs |", lambda: acting("agent.predict")[1:]),
+        *((f"| {shown} | {{:.0f}} KiB | {{:.2f}} | 0.00 | {{:.1f}} µs |", functools.partial(acting, what))
+          for shown, what in (("`.onnx` by onnxruntime", "onnxruntime"), ("`.pt2` by PyTorch", "torch"),
+                              ("`.npz` by NumPy", "NumPy"))),
+        ("| `.onnx`, `--int8` | {:.0f} KiB | {:.2f} | -0.00 (-0.01 to 0.00) | {:.1f} µs |",
+         lambda: acting("onnxruntime, int8")),
+        ("| {:.0f} KiB of text | {:.2f} | 0.00 | {:.1f} µs |", lambda: acting("C by ctypes")),
     ],
     "tuning.md": [("{:,.0f} on average in place of {:,.0f}, better with each of the {} seeds", tuned)],
     "diagnose.md": [("of {} brief healthy runs of {} tasks it found fault with {}", false_alarms)],

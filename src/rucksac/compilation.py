@@ -173,7 +173,7 @@ def _package(graph: torch.fx.GraphModule, examples: list[Tensor], file: Path) ->
     ):
         warnings.simplefilter("ignore")
         exported = torch.export.export(graph, tuple(examples), strict=False)
-        with torch._inductor.config.patch(_compiler_settings()), teams.own_team(), _unread_buffers_stay():
+        with torch._inductor.config.patch(_compiler_settings(graph)), teams.own_team(), _unread_buffers_stay():
             built = torch._inductor.aoti_compile_and_package(exported, package_path=str(Path(folder) / "step.pt2"))
         loader = _load(Path(built))
         os.replace(built, file)  # atomic: two processes may build the same file at once
@@ -221,14 +221,18 @@ def _unread_buffers_stay() -> Iterator[None]:
         LoopBody.get_read_expr = asked  # type: ignore[method-assign]
 
 
-def _compiler_settings() -> dict[str, Any]:
+def _compiler_settings(graph: torch.fx.GraphModule) -> dict[str, Any]:
     """Return what is set in PyTorch's compiler.
 
     It tries out each vector extension on a small program, which takes five seconds the first time. A C++ compiler new
-    enough for PyTorch's headers knows them all but AMX.
+    enough for PyTorch's headers knows them all but AMX. A mask of dropout is a hash of some 25 operations, and the
+    compiler would do up to 30 anew in every loop that reads them; where there are masks, it keeps what takes 20.
     """
     known = None if torch.cpu._is_amx_tile_supported() else True
-    return {"cpp.min_chunk_size": LEAST_PER_THREAD, "cpp.vec_isa_ok": known}
+    settings: dict[str, Any] = {"cpp.min_chunk_size": LEAST_PER_THREAD, "cpp.vec_isa_ok": known}
+    if any(node.target is torch.ops.aten.bitwise_xor.Tensor for node in graph.graph.nodes):
+        settings["realize_opcount_threshold"] = 20
+    return settings
 
 
 def _digest(graph: torch.fx.GraphModule, examples: list[Tensor]) -> str:
@@ -242,6 +246,7 @@ def _digest(graph: torch.fx.GraphModule, examples: list[Tensor]) -> str:
         processor(),
         products.worthwhile() and products.source(),
         teams.source(),
+        _compiler_settings(graph),
         os.environ.get("CXX", ""),
     ]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]

@@ -17,6 +17,7 @@ using at::native::cpublas::brgemm;
 using Half = at::BFloat16;
 
 constexpr int64_t TILE = 64;                  // rows and columns of the result that are one piece of work
+constexpr int64_t FAR = 1024;                 // numbers from row to row, from which rows push each other out of the cache
 constexpr int64_t WORTH_THREADS = 64 * 1024;  // multiply-adds from which a second thread gains more than it costs
 
 template <typename T>
@@ -54,19 +55,22 @@ void transpose(const Half* from, int64_t step, Half* to, int64_t to_step, int64_
                                          std::min<int64_t>(32, rows - i), std::min<int64_t>(32, columns - j));
 }
 
-// float: turned only if its rows do not lie in order
-const float* columns_of(const Matrices<float>& w, int64_t copy, int64_t j, int64_t k, int64_t width, int64_t& step,
-                        Strip<float>& strip) {
+// float: turned if its rows do not lie in order, copied if they lie far apart and several pieces of work read them
+const float* columns_of(const Matrices<float>& w, int64_t copy, int64_t j, int64_t k, int64_t width, bool shared,
+                        int64_t& step, Strip<float>& strip) {
     const float* from = w.at(copy, 0, j);
     step = w.row;
-    if (w.column == 1) return from;
+    if (w.column == 1 && (w.row < FAR || !shared)) return from;
     step = TILE;
-    return strip.of(copy, j, TILE * k, [&](float* to) { transpose(from, w.column, to, TILE, width, k); });
+    return strip.of(copy, j, TILE * k, [&](float* to) {
+        if (w.column != 1) return transpose(from, w.column, to, TILE, width, k);
+        for (int64_t i = 0; i < k; ++i) std::copy_n(from + i * w.row, width, to + i * TILE);
+    });
 }
 
 // bfloat16: every two numbers that are one below the other become neighbours
-const Half* columns_of(const Matrices<Half>& w, int64_t copy, int64_t j, int64_t k, int64_t width, int64_t& step,
-                       Strip<Half>& strip) {
+const Half* columns_of(const Matrices<Half>& w, int64_t copy, int64_t j, int64_t k, int64_t width, bool,
+                       int64_t& step, Strip<Half>& strip) {
     const Half* from = w.at(copy, 0, j);
     step = width;
     return strip.of(copy, j, TILE * k, [&](Half* to) {
@@ -106,7 +110,7 @@ void product(const Matrices<T>& x, const Matrices<T>& w, T* result, int64_t copi
                 a = rows.of(copy, i, TILE * k, [&](T* to) { transpose(x.at(copy, i, 0), x.column, to, k, k, height); });
                 row_a = k;
             }
-            const T* b = columns_of(w, copy, j, k, width, row_b, columns);
+            const T* b = columns_of(w, copy, j, k, width, !keep_rows, row_b, columns);
             piece_of_work(height, width, k, row_a, row_b, n, a, b, result + (copy * m + i) * n + j);
         }
         if constexpr (std::is_same_v<T, Half>) at::native::cpublas::brgemm_release(true);
