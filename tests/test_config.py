@@ -72,7 +72,9 @@ def test_one_width_is_one_layer():
 
 def test_settings_survive_json():
     for recipe in RECIPES.values():
-        assert Config.from_json(recipe.config.to_json()) == recipe.config
+        assert Config.from_json(recipe.config.to_json()) == with_settings(recipe.config, {})
+    kept_by_former_versions = {"alpha": 0.2, "target_noise": 0.3, "deterministic_policy": False}
+    assert Config.from_json(kept_by_former_versions) == Config(alpha=0.2, temperature_loss="alpha")
     before = Config.from_json({"steps": 3})  # the others were not there yet when it was written
     assert before == Config(steps=3, temperature_loss="alpha")
     for wrong, says in (({"shoe_size": 43}, "no setting 'shoe_size'"), ([3], "must be a table")):
@@ -91,13 +93,16 @@ GIVEN = {"target_critics": 1, "quantiles": 3, "dropped_quantiles": 1, "target_en
          "temperature_lr": 0.1, "lr_end": 0.5, "lr_steps": 9, "categories": 7, "largest_return": 9.0,
          "priority_beta": 0.5, "most_lag": 4, "demonstration_share": 0.2, "offline_steps": 9,
          "bound_returns": True, "initialisation": "xavier", "policy_norm": "layer",
-         "critic_norm": "batch", "dropout": 0.1, "control_rate": 50.0}  # fmt: skip
+         "critic_norm": "batch", "dropout": 0.1, "control_rate": 50.0, "exploration_noise": 0.3, "noise_clip": 0.2,
+         "target_noise": 0.1, "improvement_noise": 0.1}  # fmt: skip
 WITHOUT_USE = [
     ("target_entropy", {"deterministic_policy": True}, "--no-deterministic-policy"),
     ("target_entropy", {"alpha": 0.2}, "--alpha learned"),
     ("initial_alpha", {"alpha": 0.2}, "--alpha learned"),
     ("entropy_to_come", {"deterministic_policy": True}, "--no-deterministic-policy"),
     ("gsde", {"deterministic_policy": True}, "--no-deterministic-policy"),
+    *((f"{where}_noise", {}, "--deterministic-policy") for where in ("exploration", "target", "improvement")),
+    ("noise_clip", {}, "--deterministic-policy"),
     ("target_policy", {"value_network": True}, "--no-value-network"),
     ("target_network", {"value_network": True}, "--no-value-network"),
     ("target_critics", {"value_network": True}, "--no-value-network"),

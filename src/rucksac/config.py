@@ -45,6 +45,11 @@ NO_DISTRIBUTION = Idle(
     "a deterministic policy has no distribution over actions",
     "--no-deterministic-policy",
 )
+STOCHASTIC = Idle(
+    lambda config: not config.deterministic_policy,
+    "a stochastic policy samples its actions, with no other noise",
+    "--deterministic-policy",
+)
 FIXED_ALPHA = Idle(lambda config: config.alpha != "learned", "--alpha is fixed", "--alpha learned")
 CONSTANT_RATES = Idle(
     lambda config: config.lr_schedule == "constant", "learning rates stay as they are", "--lr-schedule linear"
@@ -162,9 +167,9 @@ class Config:
     """What the gap between entropy and target is multiplied by: alpha, or its logarithm."""
     entropy_to_come: Annotated[Literal["auto", "always", "never"], EXPLORATION, NO_ENTROPY] = "auto"
     """Whether the critics count the policy's entropy in later states as reward; auto: for continuous actions."""
-    exploration_noise: Annotated[float, EXPLORATION, between(0.0, 1e6)] = 0.1
+    exploration_noise: Annotated[float, EXPLORATION, between(0.0, 1e6), STOCHASTIC] = 0.1
     """Standard deviation of the noise on a deterministic policy's actions in training, in units of [-1, 1]."""
-    noise_clip: Annotated[float, EXPLORATION, between(1e-12, 1e6)] = 0.5
+    noise_clip: Annotated[float, EXPLORATION, between(1e-12, 1e6), STOCHASTIC] = 0.5
     """Largest noise on a deterministic policy's action, in each dimension."""
     noise_every: Annotated[int | Literal["zeta"], EXPLORATION, either("zeta", whole(1, 1_000_000))] = 1
     """Steps of an episode for which the noise behind actions stays the same; zeta draws each number of them, from 1 to
@@ -238,9 +243,9 @@ class Config:
     """Let a slow copy of the policy choose the actions of the next states."""
     value_network: Annotated[bool, LEARNING] = False
     """Learn the values of states in a network of their own, whose slow copy then stands for the critics'."""
-    target_noise: Annotated[float, LEARNING, between(0.0, 1e6)] = 0.2
+    target_noise: Annotated[float, LEARNING, between(0.0, 1e6), STOCHASTIC] = 0.2
     """The same where next states are valued (target policy smoothing)."""
-    improvement_noise: Annotated[float, LEARNING, between(0.0, 1e6)] = 0.0
+    improvement_noise: Annotated[float, LEARNING, between(0.0, 1e6), STOCHASTIC] = 0.0
     """The same where the policy is improved."""
     reward_scale: Annotated[float, LEARNING, between(1e-30, 1e30)] = 1.0
     """What rewards are multiplied by before the critics see them; the logs keep the environment's own."""
@@ -418,11 +423,12 @@ class Config:
     def from_json(cls, values: dict[str, Any]) -> "Config":
         """Return the settings that `to_json` gave; raise `UsageError` when names or values do not fit.
 
-        What is missing was written before there was such a setting, and did what its default does, or did once.
+        What is missing was written before there was such a setting, and did what its default does, or did once. What
+        does nothing beside the others goes back to its default: former versions kept it.
         """
         if not isinstance(values, dict):
             raise UsageError(f"the settings are {type(values).__name__}, but must be a table")
-        return with_settings(cls(), {"temperature_loss": "alpha", **values})
+        return with_settings(_replaced(cls(), {"temperature_loss": "alpha", **values}), {})
 
 
 def with_settings(config: Config, settings: dict[str, Any]) -> Config:
@@ -430,18 +436,21 @@ def with_settings(config: Config, settings: dict[str, Any]) -> Config:
 
     What `config` had and these settings leave without use goes back to its default: a recipe is a place to begin.
     """
-    names = [field.name for field in dataclasses.fields(Config)]
-    for name in settings:
-        if name not in names:
-            raise UsageError(f"there is no setting {name!r}; the settings are {', '.join(names)}")
-    changed = dataclasses.replace(config, **settings)
-    while unused := {name: DEFAULTS[name] for name in names if name not in settings and changed.idle(name)}:
+    changed = _replaced(config, settings)
+    while unused := {name: DEFAULTS[name] for name in DEFAULTS if name not in settings and changed.idle(name)}:
         changed = dataclasses.replace(changed, **unused)
     for name in settings:
         if idle := changed.idle(name):
             given = _as_given(name, getattr(changed, name))
             raise UsageError(f"{idle.why}, so {given} would do nothing; leave that out, or give {idle.instead}")
     return changed
+
+
+def _replaced(config: Config, settings: dict[str, Any]) -> Config:
+    for name in settings:
+        if name not in DEFAULTS:
+            raise UsageError(f"there is no setting {name!r}; the settings are {', '.join(DEFAULTS)}")
+    return dataclasses.replace(config, **settings)
 
 
 def _as_given(name: str, value: Any) -> str:
