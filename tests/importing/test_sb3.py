@@ -134,7 +134,10 @@ def test_files_that_are_no_models_are_refused_and_never_unpickled(tmp_path, cont
     assert "unpickled" not in capsys.readouterr().out
 
 
-def test_the_command_says_what_it_needs(capsys):
+def test_the_command_says_what_it_needs(capsys, tmp_path):
+    (tmp_path / "agent.json").write_text("{}")
+    assert cli.main(["import", "sb3", "model.zip", "--env", "Pendulum-v1", "-o", str(tmp_path)]) == 2
+    assert "is there already; give another --output, or remove it first" in capsys.readouterr().err
     assert cli.main(["import", "sb3", "model.zip"]) == 2
     assert "import needs --env" in capsys.readouterr().err
     assert cli.main(["import", "tianshou", "model.zip"]) == 2

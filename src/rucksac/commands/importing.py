@@ -34,6 +34,8 @@ class Import(TakesEnvArgs):
             raise UsageError(f"import reads no files of {self.library!r}; it takes sb3, the zip files of its SAC")
         if self.env is None or self.output is None:
             raise UsageError("import needs --env, the environment of the model, and --output, a folder for the agent")
+        if self.output.exists():
+            raise UsageError(f"{self.output} is there already; give another --output, or remove it first")
         agent = from_sb3(self.file, self.env, self.env_args)
         agent.save(self.output)
         print(f"{self.output}: {agent}")
