@@ -319,16 +319,24 @@ def test_the_first_signal_leaves_a_usable_run(number, code, tmp_path):
     assert run_command("evaluate", run, "--episodes", 1).returncode == 0
 
 
-def test_ctrl_c_before_learning_leaves_nothing(tmp_path):
+@pytest.mark.parametrize(
+    ("command", "number", "code"),
+    [
+        (["-m", "rucksac", "train", "Pendulum-v1", "--hidden", "37", "--run", "run"], signal.SIGINT, 130),
+        (["-c", "import rucksac; rucksac.train('Pendulum-v1', hidden=37, quiet=False)"], signal.SIGTERM, 143),
+    ],
+)
+def test_a_signal_before_learning_leaves_nothing(command, number, code, tmp_path):
     process = subprocess.Popen(
-        [*COMMAND, "train", "Pendulum-v1", "--hidden", "37", "--run", str(tmp_path / "run")],
+        [sys.executable, *command], cwd=tmp_path,
         stderr=subprocess.PIPE, text=True, env={**os.environ, "RUCKSAC_CACHE": str(tmp_path / "cache")},
     )  # fmt: skip
     with process.stderr:
         while "Preparing" not in process.stderr.readline():
             assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 130
+        process.send_signal(number)
+        assert process.wait(timeout=60) == code
+        assert "Traceback" not in process.stderr.read()
     assert not (tmp_path / "run").exists()
 
 

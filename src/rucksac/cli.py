@@ -52,7 +52,7 @@ def _run(words: list[str]) -> int:
     except TrainingStopped as error:
         print(f"rucksac: the run was stopped: {printable(str(error))}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt as stop:
+    except (KeyboardInterrupt, StoppedAtOnce) as stop:
         print("rucksac: stopped at once", file=sys.stderr)
         return stop.exit_code if isinstance(stop, StoppedAtOnce) else 130
 

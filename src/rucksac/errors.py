@@ -23,12 +23,12 @@ class TrainingStopped(Exception):
     """A run had to end early for a reason that lies in the run itself, such as a loss that is not a number."""
 
 
-class StoppedAtOnce(KeyboardInterrupt):
-    """A signal asked to end without finishing anything; `exit_code` is 128 + the signal's number."""
+class StoppedAtOnce(SystemExit):
+    """SIGTERM or SIGHUP asked to end without finishing anything; `exit_code` is 128 + the signal's number."""
 
     def __init__(self, signal: int) -> None:
-        super().__init__()
         self.exit_code = 128 + signal
+        super().__init__(self.exit_code)
 
 
 def environment_failed(where: str, error: BaseException) -> EnvironmentFailed:

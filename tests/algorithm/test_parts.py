@@ -118,7 +118,7 @@ PAIRS = [
 
 def refusal(settings, discrete):
     if "improvement_noise" in settings and not settings.get("deterministic_policy"):
-        return "a stochastic policy samples its actions, with no other noise, so --improvement-noise 0.1 would do nothing"
+        return "a stochastic policy .* no other noise, so --improvement-noise 0.1 would do nothing"
     if discrete and "gsde" in settings and not settings.get("deterministic_policy"):
         return "--gsde is for continuous actions, but here are 2 choices"
     if "blocks" in settings and {"critic_norm", "policy_norm", "initialisation", "dropout"} & set(settings):

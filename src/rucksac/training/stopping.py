@@ -34,7 +34,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
     """Turn the signals that ask a program to end into a `StopRequest` meanwhile, in the main thread.
 
     SIGHUP, which a terminal sends when it closes, stays ignored where `nohup` has it so. A signal before `graceful` is
-    set, and every second one, raises `StoppedAtOnce`.
+    set, and every second one, raises `KeyboardInterrupt` or `StoppedAtOnce`, which end a script as usual.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -43,7 +43,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         if request.is_set() or not request.graceful:
-            raise StoppedAtOnce(number)
+            raise KeyboardInterrupt if number == signal.SIGINT else StoppedAtOnce(number)
         request.signal = number
         request.set()
 

@@ -112,7 +112,7 @@ def tracked(memory: Memory, run: Path, facts: dict[str, Any], say: Callable[[str
     patience = SECONDS_AT_THE_END
     try:
         yield to_all([each.record for each in workers])
-    except KeyboardInterrupt:  # to be stopped at once
+    except (KeyboardInterrupt, SystemExit):  # to be stopped at once
         patience = 0.0
         raise
     finally:
