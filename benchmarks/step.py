@@ -31,7 +31,7 @@ from rucksac.learner import Learner
 from rucksac.resources import available_threads
 
 FILE = Path(__file__).parent / "results/step.csv"
-ACTION, ROUNDS, SECONDS, WIDE = 6, 5, 0.6, 256
+ACTION, WARM_UP, ROUNDS, SECONDS, WIDE = 6, 5, 5, 0.6, 256
 COMMON = {"width": 256, "layers": 2, "batch": 256, "critics": 2, "observations": 17}
 SERIES = {
     "width": (64, 128, 256, 512, 1024),
@@ -44,19 +44,20 @@ SIZES = [{"width": width, "layers": layers, "batch": batch} for width, layers, b
 )]  # fmt: skip
 
 
-def rates(function: Callable[[], object]) -> list[float]:
-    """Return calls per second in each round."""
-    begin = time.perf_counter()
-    for _ in range(20):
-        function()
-    count = max(20, int(20 * SECONDS / (time.perf_counter() - begin)))
-    found = []
-    for _ in range(ROUNDS):
+def rates(*functions: Callable[[], object]) -> list[tuple[float, ...]]:
+    """Return calls per second of each function in each round; they take turns, since machines drift."""
+
+    def seconds(function: Callable[[], object], count: int) -> float:
         begin = time.perf_counter()
         for _ in range(count):
             function()
-        found.append(count / (time.perf_counter() - begin))
-    return found
+        return time.perf_counter() - begin
+
+    counts = [max(WARM_UP, int(WARM_UP * SECONDS / seconds(each, WARM_UP))) for each in functions]
+    return [
+        tuple(count / seconds(each, count) for each, count in zip(functions, counts, strict=True))
+        for _ in range(ROUNDS)
+    ]
 
 
 def plain(changes: dict[str, int]) -> Config:
@@ -80,21 +81,21 @@ def measure(series: str, threads: int, recipe: str, config: Config, obs: int) ->
         action, reward = torch.rand(rows, ACTION, generator=generator), torch.randn(rows, generator=generator)
         batch = Batch(before, action, reward, torch.full((rows,), 0.99), after)
         left, right = torch.randn(2, WIDE, WIDE)
-        steps = rates(lambda: learner.update(batch))
-        products = [
-            statistics.median(rates(product))
-            for product in (
-                lambda: left @ right,
-                lambda: torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], ""),
-            )
-        ]
-    floor = max(products) * WIDE**3 / multiply_adds(config, obs, ACTION)
+        measured = rates(
+            lambda: learner.update(batch),
+            lambda: left @ right,
+            lambda: torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], ""),
+        )
+    products_per_step = multiply_adds(config, obs, ACTION) / WIDE**3
+    steps, floors = [step for step, *_ in measured], [max(products) / products_per_step for _, *products in measured]
+    share = statistics.median(step / floor for step, floor in zip(steps, floors, strict=True))
     print(
-        f"{series:13} {threads} threads {case}: {statistics.median(steps):.0f} steps/s, floor {floor:.0f}", flush=True
+        f"{series:13} {threads} threads {case}: {statistics.median(steps):.1f} steps/s, {share:.2f} of the floor",
+        flush=True,
     )
     return [
-        {"series": series, "threads": threads, **case, "round": number, "per_second": round(rate, 1),
-         "floor": round(floor, 1)} for number, rate in enumerate(steps)
+        {"series": series, "threads": threads, **case, "round": number, "per_second": round(step, 2),
+         "floor": round(floor, 2)} for number, (step, floor) in enumerate(zip(steps, floors, strict=True))
     ]  # fmt: skip
 
 

@@ -41,6 +41,15 @@ def of_floor(**where):
     return min(shares), max(shares)
 
 
+def recipe_step(name):
+    """Return steps per second of a recipe as it comes, and their share of the floor of the same round."""
+    found = [row for row in rows("step") if (row["series"], row["recipe"]) == ("recipes", name)]
+    return (
+        median(float(row["per_second"]) for row in found),
+        median(float(row["per_second"]) / float(row["floor"]) for row in found),
+    )
+
+
 def second_thread(**size):
     return step(threads=2, **size) / step(threads=1, **size) - 1
 
@@ -210,6 +219,10 @@ FIGURES = {
         ("348 observations in place of 17 take {:.0%} more time", lambda: [
             step("observations", observations=17) / step("observations", observations=348) - 1
         ]),
+        *((f"| `{name}` | {{:.1f}} | {{:.2f}} |", functools.partial(recipe_step, name)) for name in (
+            *("rucksac", "plain", "sac", "sac-v1", "spinningup", "pranz24", "notebook", "redq", "droq", "tqc"),
+            *("crossq", "xqc", "td3", "ddpg", "rlpd", "simba", "simbav2", "bro", "flashsac"),
+        )),
         ("ran at {:.0f} steps/s alone and at {:.0f} beside one busy process, {:.0%} of its fair share", lambda: [
             contention("team", 3_000, 0), contention("team", 3_000, 1), share("team", 3_000)
         ]),
