@@ -41,6 +41,7 @@ format: .venv/ready
 bench: .venv/ready  ## the figures in benchmarks/results
 	$(BIN)/python benchmarks/parts.py
 	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/products.py
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/environments.py
 	$(BIN)/python benchmarks/scale.py

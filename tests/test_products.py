@@ -26,7 +26,7 @@ def in_one(function):
 @pytest.fixture
 def tensors():
     generator = torch.Generator().manual_seed(0)
-    shapes = (100, 70), (70, 130), (2, 70, 64), (100, 90), (70, 1100)
+    shapes = (100, 70), (70, 130), (2, 70, 64), (100, 90), (70, 8000)
     return [torch.randn(*shape, generator=generator) for shape in shapes]
 
 

@@ -17,7 +17,7 @@ using at::native::cpublas::brgemm;
 using Half = at::BFloat16;
 
 constexpr int64_t TILE = 64;                  // rows and columns of the result that are one piece of work
-constexpr int64_t FAR = 1024;                 // numbers from row to row, from which rows push each other out of the cache
+constexpr int64_t FAR = 512 * 1024;           // numbers from first to last row, from which these leave the cache too early
 constexpr int64_t WORTH_THREADS = 64 * 1024;  // multiply-adds from which a second thread gains more than it costs
 
 template <typename T>
@@ -60,7 +60,7 @@ const float* columns_of(const Matrices<float>& w, int64_t copy, int64_t j, int64
                         int64_t& step, Strip<float>& strip) {
     const float* from = w.at(copy, 0, j);
     step = w.row;
-    if (w.column == 1 && (w.row < FAR || !shared)) return from;
+    if (w.column == 1 && (k * w.row < FAR || !shared)) return from;
     step = TILE;
     return strip.of(copy, j, TILE * k, [&](float* to) {
         if (w.column != 1) return transpose(from, w.column, to, TILE, width, k);
