@@ -8,6 +8,7 @@ from rucksac.algorithm.recipes import RECIPES
 from rucksac.algorithm.resets import resets_of
 from rucksac.algorithm.update import write_back
 from rucksac.building import build
+from rucksac.config import with_settings
 from rucksac.errors import UsageError
 from tests.algorithm.steps import SPACES, batch, config, equal, learner
 from tests.exporting.cases import OwnCritic, OwnPolicy
@@ -16,7 +17,7 @@ EVERY = 4
 
 
 def settings_of(name):
-    recipe = RECIPES[name].config.to_json()
+    recipe = with_settings(RECIPES[name].config, {}).to_json()
     kept = (
         "steps",
         "reset_every",
