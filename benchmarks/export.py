@@ -100,7 +100,8 @@ def microseconds(act: Act) -> float:
 
 
 def table(rows: list[dict]) -> str:
-    lines = ["| what acts | size | mean return | difference from the agent, 95 % over starts | one action |"]
+    lines = ["# What each exported format costs", ""]
+    lines += ["| what acts | size | mean return | difference from the agent, 95 % over starts | one action |"]
     lines += ["|---|---|---|---|---|"]
     for row in rows:
         size = f"{row['bytes'] / 1024:,.0f} KiB" if row["bytes"] else ""
