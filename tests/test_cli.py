@@ -319,11 +319,14 @@ def test_the_first_signal_leaves_a_usable_run(number, code, tmp_path):
     assert run_command("evaluate", run, "--episodes", 1).returncode == 0
 
 
+SCRIPT = "import rucksac; rucksac.train('Pendulum-v1', hidden=37, run='run', quiet=False)"
+
+
 @pytest.mark.parametrize(
     ("command", "number", "code"),
     [
         (["-m", "rucksac", "train", "Pendulum-v1", "--hidden", "37", "--run", "run"], signal.SIGINT, 130),
-        (["-c", "import rucksac; rucksac.train('Pendulum-v1', hidden=37, quiet=False)"], signal.SIGTERM, 143),
+        (["-c", SCRIPT], signal.SIGTERM, 143),
     ],
 )
 def test_a_signal_before_learning_leaves_nothing(command, number, code, tmp_path):

@@ -219,10 +219,8 @@ FIGURES = {
         ("348 observations in place of 17 take {:.0%} more time", lambda: [
             step("observations", observations=17) / step("observations", observations=348) - 1
         ]),
-        *((f"| `{name}` | {{:.1f}} | {{:.2f}} |", functools.partial(recipe_step, name)) for name in (
-            *("rucksac", "plain", "sac", "sac-v1", "spinningup", "pranz24", "notebook", "redq", "droq", "tqc"),
-            *("crossq", "xqc", "td3", "ddpg", "rlpd", "simba", "simbav2", "bro", "flashsac"),
-        )),
+        *((f"| `{name}` | {{:.1f}} | {{:.2f}} |", functools.partial(recipe_step, name))
+          for name in dict.fromkeys(row["recipe"] for row in rows("step") if row["series"] == "recipes")),
         ("ran at {:.0f} steps/s alone and at {:.0f} beside one busy process, {:.0%} of its fair share", lambda: [
             contention("team", 3_000, 0), contention("team", 3_000, 1), share("team", 3_000)
         ]),
