@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import gymnasium
+from learning_peer import made
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,17 @@ class Work:
     warmup: int
     start: int
     stop: int
+    frame_stack: int = 1  # of rucksac
+    peer_env: str = ""  # of other libraries, if it differs
 
 
 WORKS = {
     "halfcheetah": Work("HalfCheetah-v5", (256, 256), 256, 3e-4, 500, 1_000, 3_000),
     "humanoid": Work("Humanoid-v5", (256, 256), 256, 3e-4, 500, 1_000, 2_500),
     "pendulum": Work("Pendulum-v1", (64, 64), 100, 1e-3, 100, 200, 10_000),
+    "pictures": Work(
+        "seen_pendulum:make", (256, 256), 128, 3e-4, 200, 300, 500, frame_stack=3, peer_env="seen_pendulum:stacked"
+    ),
 }
 
 
@@ -53,17 +59,22 @@ class Clock:
         return steps / (self.times[self.work.stop] - self.times[self.work.start])
 
 
-def rucksac(work: Work, precision: str = "fp32") -> float:
+def rucksac(work: Work, **others) -> float:
     from rucksac.training.plan import Plan
     from rucksac.training.train import train_run
 
     with tempfile.TemporaryDirectory() as folder:
-        train_run(Plan(work.env, settings(work, precision), "sac"), Path(folder) / "run", None)
+        train_run(Plan(work.env, settings(work, **others), "sac"), Path(folder) / "run", None)
         return logged_rate(work, Path(folder) / "run")
 
 
 def rucksac_bf16(work: Work) -> float:
-    return rucksac(work, "bf16")
+    return rucksac(work, precision="bf16")
+
+
+def rucksac_nature(work: Work) -> float:
+    """Return the rate with the convolutions that Stable-Baselines3 has."""
+    return rucksac(work, encoder="nature")
 
 
 def rucksac_seeds(work: Work) -> float:
@@ -79,13 +90,14 @@ def rucksac_seeds(work: Work) -> float:
         return sum(logged_rate(work, group / f"seed{seed}") for seed in (1, 2))
 
 
-def settings(work: Work, precision: str = "fp32"):
+def settings(work: Work, **others):
     from rucksac.config import Config
 
     never = 10**9
     return Config(
         steps=work.stop, warmup=max(work.warmup, work.batch_size), hidden=work.hidden, batch_size=work.batch_size,
-        lr=work.lr, log_every=100, eval_every=never, eval_episodes=1, checkpoint_every=never, precision=precision,
+        lr=work.lr, log_every=100, eval_every=never, eval_episodes=1, checkpoint_every=never,
+        frame_stack=work.frame_stack, **others,
     )  # fmt: skip
 
 
@@ -117,9 +129,11 @@ def _like_sb3(algorithm, callback, work: Work) -> float:
             clock.tick(self.num_timesteps)
             return True
 
+    env = made(work.peer_env or work.env)
+    seen = len(env.observation_space.shape) == 3  # 1,000,000 pictures do not fit into memory
     model = algorithm(
-        "MlpPolicy", gymnasium.make(work.env), learning_rate=work.lr, batch_size=work.batch_size,
-        learning_starts=work.warmup, policy_kwargs={"net_arch": list(work.hidden)}, seed=1,
+        "CnnPolicy" if seen else "MlpPolicy", env, buffer_size=10_000 if seen else 1_000_000, learning_rate=work.lr,
+        batch_size=work.batch_size, learning_starts=work.warmup, policy_kwargs={"net_arch": list(work.hidden)}, seed=1,
     )  # fmt: skip
     model.learn(work.stop, callback=Timer())
     return clock.rate

@@ -30,6 +30,7 @@ from throughput import peers_python
 
 HERE = Path(__file__).parent
 RESULTS, RUNS = HERE / "results/learning", HERE / ".runs"
+PATHS = (str(HERE), os.environ.get("PYTHONPATH"))
 COLUMNS = (
     "library",
     "recipe",
@@ -49,17 +50,24 @@ SMALL = "hidden=128,128 batch_size=128"
 
 
 class Task(NamedTuple):
-    """What is trained, for how long, how often it is evaluated, and settings that the task wants."""
+    """What is trained, for how long, how often it is evaluated, and settings that the task wants of rucksac.
+
+    Other libraries train `peer_env`; where there is none, they train `env`, unless that wants settings.
+    """
 
     env: str
     steps: int = 100_000
     every: int = 5_000
     episodes: int = 10
     settings: str = ""
+    peer_env: str = ""
 
 
 TASKS = {
     "pendulum": Task("Pendulum-v1", 20_000, 2_000, 100),
+    "pendulum-pixels": Task(
+        "seen_pendulum:make", 10_000, 1_000, settings="frame_stack=3", peer_env="seen_pendulum:stacked"
+    ),
     "cartpole": Task("CartPole-v1", 30_000, 2_000),
     "lunarlander": Task("LunarLander-v3", 150_000, settings=f"env.continuous=true {SMALL}"),
     "lunarlander-discrete": Task("LunarLander-v3", 150_000, settings=SMALL),
@@ -74,6 +82,7 @@ TASKS = {
 SUITES = {
     "pendulum": ("pendulum",),
     "classic": ("pendulum", "cartpole"),
+    "pixels": ("pendulum-pixels",),
     "box2d": ("lunarlander", "lunarlander-discrete"),
     "mujoco-small": ("reacher", "pendulum-double"),
     "mujoco": ("halfcheetah", "hopper", "walker2d", "ant", "humanoid"),
@@ -135,7 +144,7 @@ class Job(NamedTuple):
         run(command)
 
     def _peer(self, task: Task) -> None:
-        order = {"library": self.library, "env": task.env, "seed": self.seed, "steps": self.steps}
+        order = {"library": self.library, "env": task.peer_env or task.env, "seed": self.seed, "steps": self.steps}
         order |= {"every": task.every, "episodes": task.episodes, "folder": str(self.folder)}
         order["settings"] = dict(setting.split("=", 1) for setting in self.settings.split())
         run([peers_python(), str(HERE / "learning_peer.py"), json.dumps(order)])
@@ -143,7 +152,11 @@ class Job(NamedTuple):
 
 def run(command: list) -> None:
     done = subprocess.run(
-        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
+        command,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, PATHS))},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, command))} failed:\n{done.stderr[-2000:]}")
@@ -241,7 +254,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2, help="runs at a time")
     options = parser.parse_args()
     tasks = options.tasks or SUITES[options.suite]
-    if options.peer and (own := [task for task in tasks if TASKS[task].settings]):
+    if options.peer and (own := [task for task in tasks if TASKS[task].settings and not TASKS[task].peer_env]):
         parser.error(f"{', '.join(own)}: trained with settings of rucksac's, which {options.peer} does not know")
     library, recipe = options.peer or "rucksac", "sac" if options.peer else options.recipe
     jobs = [

@@ -5,11 +5,18 @@ python benchmarks/learning_peer.py '{"library": "sb3", "env": "HalfCheetah-v5", 
 
 import ast
 import csv
+import importlib
 import json
 import sys
 from pathlib import Path
 
 import gymnasium
+
+
+def made(name: str) -> gymnasium.Env:
+    """Return the registered environment of that name, or what MODULE:FUNCTION makes."""
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)() if function else gymnasium.make(name)
 
 
 def evaluate(model, env, episodes: int) -> list[tuple]:
@@ -44,7 +51,7 @@ def main() -> None:
         from sbx import SAC
     else:
         from stable_baselines3 import SAC
-    rows, judge = [], gymnasium.make(order["env"])
+    rows, judge = [], made(order["env"])
 
     class Evaluations(BaseCallback):
         def _on_step(self) -> bool:
@@ -54,7 +61,8 @@ def main() -> None:
             return True
 
     settings = {name: plain(value) for name, value in order["settings"].items()}
-    model = SAC("MlpPolicy", gymnasium.make(order["env"]), seed=order["seed"], **settings)
+    policy = "CnnPolicy" if len(judge.observation_space.shape) == 3 else "MlpPolicy"
+    model = SAC(policy, made(order["env"]), seed=order["seed"], **settings)
     model.learn(order["steps"], callback=Evaluations())
     folder = Path(order["folder"])
     folder.mkdir(parents=True, exist_ok=True)

@@ -23,11 +23,12 @@ from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
 RESULTS, PEERS = HERE / "results", HERE / ".peers"
-OURS = ("rucksac", "rucksac_bf16", "rucksac_seeds", "matmul", "onednn")
+OURS = ("rucksac", "rucksac_bf16", "rucksac_nature", "rucksac_seeds", "matmul", "onednn")
 LIBRARIES = (*OURS, "rltools", "sbx", "stable_baselines3")
-WORKS = ("halfcheetah", "pendulum", "humanoid")
+WORKS = ("halfcheetah", "pendulum", "humanoid", "pictures")
 NAMES = {
     "rucksac_bf16": "rucksac --precision bf16",
+    "rucksac_nature": "rucksac --encoder nature",
     "rucksac_seeds": "rucksac --seeds 1-2, both together",
     "matmul": "matmul floor, PyTorch's product",
     "onednn": "matmul floor, oneDNN's product",

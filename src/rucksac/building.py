@@ -10,7 +10,7 @@ from torch import nn
 
 from rucksac.agent import Agent
 from rucksac.algorithm import equations
-from rucksac.algorithm.architecture import Architecture, Encoder, answers_of, architectures, judges_jointly
+from rucksac.algorithm.architecture import ENCODERS, Architecture, Encoder, answers_of, architectures, judges_jointly, left
 from rucksac.algorithm.blocks import NETWORKS
 from rucksac.algorithm.categorical import Categorical
 from rucksac.algorithm.critics import EXPECTED_RETURN, Critic, ReturnModel
@@ -36,7 +36,7 @@ from rucksac.algorithm.resets import resets_of
 from rucksac.algorithm.state_noise import StateNoise
 from rucksac.algorithm.update import SAC, Batch, State
 from rucksac.compilation import Compiled, CompilerMissing, TensorFunction, compile_ahead
-from rucksac.config import Config
+from rucksac.config import DEFAULTS, Config
 from rucksac.device import PROCESSOR, recorded
 from rucksac.environments.choices import Choices
 from rucksac.environments.spaces import Spaces
@@ -163,8 +163,18 @@ def build(
 
 def describe(config: Config, spaces: Spaces) -> tuple[dict[str, Architecture], Encoder | None]:
     """Return rucksac's own networks for rows of numbers, by name, and what makes such rows of pictures, if need be."""
-    pictures = spaces.observations.pictures
-    encoder = Encoder(spaces.numbers, pictures) if pictures else None
+    pictures, layers = spaces.observations.pictures, ENCODERS[config.encoder]
+    if config.encoder != DEFAULTS["encoder"] and not pictures:
+        raise UsageError(
+            f"--encoder {config.encoder} is for pictures, but no part of the observation is one; leave it out"
+        )
+    for each in pictures:
+        if left(layers, min(each.height, each.width)) < 1:
+            raise UsageError(
+                f"--encoder {config.encoder} leaves nothing of a picture of {each.height} x {each.width} pixels; "
+                f"give --encoder {DEFAULTS['encoder']}, or make the picture larger"
+            )
+    encoder = Encoder(spaces.numbers, pictures, layers) if pictures else None
     size = encoder.outputs if encoder else spaces.obs_size
     return architectures(config, size, spaces.action_size, isinstance(spaces.actions, Choices)), encoder
 

@@ -268,6 +268,8 @@ class Config:
     """Widths of the hidden layers of each critic; those of --hidden if not given."""
     critics: Annotated[int, NETWORKS, whole(1, 100)] = 2
     """Number of critics; the smallest answer counts."""
+    encoder: Annotated[Literal["drq", "nature"], NETWORKS] = "drq"
+    """What sees pictures: the four convolutions of DrQ, or the three of DQN in Nature, a quarter of the arithmetic."""
     blocks: Annotated[Literal["none", "pre-norm", "post-norm", "hyperspherical", "batch-norm"], NETWORKS] = "none"
     """Residual blocks of two layers in place of plain hidden ones, one for each width, all equal: pre-norm (a layer
     norm before each, SimBa), post-norm (one after each layer, BRO), hyperspherical (rows of length 1 all along,

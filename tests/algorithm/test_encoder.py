@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Dict
 from torch import nn
 
 from rucksac.algorithm.architecture import FEATURES, Encoder
@@ -17,14 +17,14 @@ from rucksac.environments.pictures import Picture
 from rucksac.environments.spaces import Spaces
 from rucksac.errors import UsageError
 from rucksac.learner import Learner
-from tests.algorithm.steps import ACTIONS, ROWS, SEEING, batch, config, draws, equal, scalars
+from tests.algorithm.steps import ACTIONS, PICTURES, ROWS, SEEING, SPACES, batch, config, draws, equal, scalars
 
 
-def seen(seed=0, rows=ROWS):
-    """Return a batch whose observations are those of SEEING."""
+def seen(seed=0, rows=ROWS, spaces=SEEING):
+    """Return a batch with observations of these spaces."""
     random = torch.Generator().manual_seed(seed)
-    numbers = torch.randn(2, rows, SEEING.numbers, generator=random)
-    pixels = torch.randint(256, (2, rows, SEEING.obs_size - SEEING.numbers), generator=random).float()
+    numbers = torch.randn(2, rows, spaces.numbers, generator=random)
+    pixels = torch.randint(256, (2, rows, spaces.obs_size - spaces.numbers), generator=random).float()
     obs, next_obs = torch.cat([numbers, pixels], -1)
     return batch(seed, rows)._replace(obs=obs, next_obs=next_obs)
 
@@ -38,22 +38,29 @@ def test_channels_are_those_of_the_picture_in_either_order():
         assert torch.equal(channels_of(obs, Picture(4, 2, 16, 15, 3, first)), wanted)
 
 
-def test_features_are_those_of_pytorchs_own_layers():
-    encoder = describe(config(), SEEING)[1]
+LARGER = Dict(a=Box(0, 255, (2, 36, 45, 1), np.uint8), b=Box(-1.0, 1.0, (3,)), c=Box(0, 255, (2, 37, 36), np.uint8))
+LAYERS = {"drq": [(32, 3, 2), (32, 3, 1), (32, 3, 1), (32, 3, 1)], "nature": [(32, 8, 4), (64, 4, 2), (64, 3, 1)]}
+
+
+@pytest.mark.parametrize(("name", "space"), [("drq", PICTURES), ("nature", LARGER)])
+def test_features_are_those_of_pytorchs_own_layers(name, space):
+    spaces = Spaces(Composite(space), ACTIONS)
+    encoder = describe(config(encoder=name), spaces)[1]
     assert isinstance(encoder, Encoder)
     network = Seeing(encoder, nn.Identity(), torch.Generator().manual_seed(0), learned=True).double()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
-    obs, found = seen().obs.double(), []
-    channels = obs[:, 3 : 3 + 450].reshape(-1, 2, 15, 15), obs[:, 3 + 450 :].reshape(-1, 2, 16, 15)
-    for number, picture in enumerate(channels):
-        layers = [nn.Conv2d(2 if layer == 0 else 32, 32, 3, 2 if layer == 0 else 1) for layer in range(4)]
-        x = picture / 255 - 0.5
-        for layer, convolution in enumerate(layers):
-            convolution.double().weight.data = getattr(network.convolutions, f"weight{number}_{layer}").data
+    obs, found = seen(spaces=spaces).obs.double(), []
+    first, second = space["a"].shape[:3], space["c"].shape  # of two frames, and of two channels
+    begin = 3 + int(np.prod(first))
+    for number, picture in enumerate((obs[:, 3:begin].reshape(-1, *first), obs[:, begin:].reshape(-1, *second))):
+        x, inputs = picture / 255 - 0.5, 2
+        for layer, (filters, side, stride) in enumerate(LAYERS[name]):
+            convolution = nn.Conv2d(inputs, filters, side, stride).double()
+            convolution.weight.data = getattr(network.convolutions, f"weight{number}_{layer}").data
             convolution.bias.data = getattr(network.convolutions, f"bias{number}_{layer}").data
-            x = convolution(x).relu()
+            x, inputs = convolution(x).relu(), filters
         found.append(x.flatten(1))
     linear, norm = nn.Linear(encoder.convolved, FEATURES).double(), nn.LayerNorm(FEATURES).double()
     linear.weight.data, linear.bias.data = network.features.weight.data.T, network.features.bias.data
@@ -63,6 +70,13 @@ def test_features_are_those_of_pytorchs_own_layers():
     weights = [each for name, each in network.named_parameters() if "weight" in name and "norm" not in name]
     assert encoder.weights == sum(map(torch.numel, weights))
     assert encoder.outputs == 3 + FEATURES
+
+
+def test_an_encoder_that_fits_no_picture_is_refused():
+    with pytest.raises(UsageError, match="--encoder nature leaves nothing of a picture of 15 x 15 pixels; give"):
+        build(config(encoder="nature"), SEEING)
+    with pytest.raises(UsageError, match="--encoder nature is for pictures, but no part of the observation is one"):
+        build(config(encoder="nature"), SPACES)
 
 
 @pytest.mark.parametrize("settings", [{}, {"value_network": True}, {"deterministic_policy": True}, {"critics": 4}])

@@ -5,14 +5,27 @@ Counted are the multiply-adds of matrix products; all else is small beside them.
 
 import itertools
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from rucksac.config import Config
 
+
+class Convolution(NamedTuple):
+    """One layer that sees pictures: so many filters, each `side` pixels high and wide, every `stride` pixels."""
+
+    filters: int
+    side: int
+    stride: int
+
+
+ENCODERS = {
+    "drq": (Convolution(32, 3, 2), Convolution(32, 3, 1), Convolution(32, 3, 1), Convolution(32, 3, 1)),
+    "nature": (Convolution(32, 8, 4), Convolution(64, 4, 2), Convolution(64, 3, 1)),
+}
+"""Convolutions by the name of the encoder: arXiv 2004.13649, App. B.2, and Mnih et al., Nature 518 (2015)."""
 EXPANSIONS = {"pre-norm": 4, "post-norm": 1, "hyperspherical": 4, "batch-norm": 4}
 """How much wider than a block its inner layer is, by the kind of block."""
-FILTERS, FEATURES = 32, 50  # of pictures, in DrQ and DrQ-v2
-STRIDES = (2, 1, 1, 1)  # of its convolutions, each 3 pixels wide
+FEATURES = 50  # of pictures, in DrQ and DrQ-v2
 
 
 @dataclass(frozen=True)
@@ -79,13 +92,11 @@ class Pixels(Protocol):
 
 @dataclass(frozen=True)
 class Encoder:
-    """What makes `FEATURES` numbers of pictures, each through four convolutions, and adds the other `numbers`.
-
-    From arXiv 2004.13649, App. B.2: convolutions of 3 x 3 with `FILTERS` filters, the first with a stride of 2.
-    """
+    """What makes `FEATURES` numbers of pictures, each through its own convolutions, and adds the other `numbers`."""
 
     numbers: int
     pictures: tuple[Pixels, ...]
+    layers: tuple[Convolution, ...]
 
     @property
     def outputs(self) -> int:
@@ -95,20 +106,25 @@ class Encoder:
     @property
     def convolved(self) -> int:
         """Return how many numbers all pictures are after the convolutions."""
-        return sum(FILTERS * _left(each.height) * _left(each.width) for each in self.pictures)
+        filters = self.layers[-1].filters
+        return sum(filters * left(self.layers, each.height) * left(self.layers, each.width) for each in self.pictures)
 
     @property
     def weights(self) -> int:
         """Return the number of weights, biases left out."""
-        inner = 9 * FILTERS * FILTERS * (len(STRIDES) - 1)
-        return sum(9 * each.frames * each.channels * FILTERS + inner for each in self.pictures) + (
-            FEATURES * self.convolved
+        channels = [(each.frames * each.channels, *(layer.filters for layer in self.layers)) for each in self.pictures]
+        convolutions = sum(
+            layer.side**2 * inputs * layer.filters
+            for each in channels
+            for inputs, layer in zip(each, self.layers, strict=False)
         )
+        return convolutions + FEATURES * self.convolved
 
 
-def _left(side: int) -> int:
-    for stride in STRIDES:
-        side = (side - 3) // stride + 1
+def left(layers: tuple[Convolution, ...], side: int) -> int:
+    """Return how many pixels of a side are left behind these layers, none or fewer where it is too short."""
+    for layer in layers:
+        side = (side - layer.side) // layer.stride + 1
     return side
 
 

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from rucksac.algorithm.architecture import FEATURES, FILTERS, STRIDES, Encoder, Pixels
+from rucksac.algorithm.architecture import FEATURES, Encoder, Pixels
 from rucksac.algorithm.layers import LayerNorm
 from rucksac.algorithm.networks import Dense, initialise
 
@@ -17,7 +17,7 @@ CONVOLUTIONS = "convolutions."  # what the names of their weights begin with
 
 
 class Convolutions(nn.Module):
-    """Four convolutions of 3 x 3 for each picture in (B, O), each followed by a ReLU, to (B, F).
+    """The layers of an encoder for each picture in (B, O), each followed by a ReLU, to (B, F).
 
     Those that are not `learned` are buffers, which the algorithm fills. Initial weights are orthogonal with the gain of
     a ReLU, biases zero.
@@ -25,11 +25,11 @@ class Convolutions(nn.Module):
 
     def __init__(self, encoder: Encoder, generator: torch.Generator, learned: bool) -> None:
         super().__init__()
-        self.pictures = encoder.pictures
+        self.pictures, self.layers = encoder.pictures, encoder.layers
         for number, picture in enumerate(encoder.pictures):
             inputs = picture.frames * picture.channels
-            for layer in range(len(STRIDES)):
-                weight, bias = torch.zeros(FILTERS, inputs, 3, 3), torch.zeros(FILTERS)
+            for layer, (filters, side, _) in enumerate(encoder.layers):
+                weight, bias = torch.zeros(filters, inputs, side, side), torch.zeros(filters)
                 if learned:
                     nn.init.orthogonal_(weight, math.sqrt(2.0), generator=generator)
                 for name, tensor in ((f"weight{number}_{layer}", weight), (f"bias{number}_{layer}", bias)):
@@ -37,16 +37,16 @@ class Convolutions(nn.Module):
                         self.register_parameter(name, nn.Parameter(tensor))
                     else:
                         self.register_buffer(name, tensor)
-                inputs = FILTERS
+                inputs = filters
 
     def forward(self, obs: Tensor) -> Tensor:
         """Return what the convolutions leave of all pictures, one after the other."""
         found = []
         for number, picture in enumerate(self.pictures):
             x = channels_of(obs, picture) / 255.0 - 0.5
-            for layer, stride in enumerate(STRIDES):
+            for layer, each in enumerate(self.layers):
                 weight, bias = (getattr(self, f"{name}{number}_{layer}") for name in ("weight", "bias"))
-                x = torch.relu(nn.functional.conv2d(x, weight, bias, stride))
+                x = torch.relu(nn.functional.conv2d(x, weight, bias, each.stride))
             found.append(x.flatten(1))
         return torch.cat(found, -1) if len(found) > 1 else found[0]
 
