@@ -1,4 +1,4 @@
-"""Pendulum-v1 as a camera of 48 x 48 pixels sees it: nothing else is observed, so speeds only show in several frames."""
+"""Pendulum-v1 as a camera of 48 x 48 pixels sees it. Nothing else is observed; speeds show in several frames only."""
 
 import gymnasium
 import numpy as np
@@ -16,7 +16,7 @@ def make() -> gymnasium.Env:
 
 
 def stacked() -> gymnasium.Env:
-    """Return the same with the latest three frames side by side as channels: (48, 48, 9), for libraries without stacks."""
+    """Return the same for libraries without stacks, the latest three frames side by side as channels: (48, 48, 9)."""
     env = FrameStackObservation(make(), FRAMES, padding_type="reset")
     return TransformObservation(
         env, lambda frames: np.concatenate(list(frames), -1), Box(0, 255, (SIDE, SIDE, 3 * FRAMES), np.uint8)

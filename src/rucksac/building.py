@@ -10,7 +10,15 @@ from torch import nn
 
 from rucksac.agent import Agent
 from rucksac.algorithm import equations
-from rucksac.algorithm.architecture import ENCODERS, Architecture, Encoder, answers_of, architectures, judges_jointly, left
+from rucksac.algorithm.architecture import (
+    ENCODERS,
+    Architecture,
+    Encoder,
+    answers_of,
+    architectures,
+    judges_jointly,
+    left,
+)
 from rucksac.algorithm.blocks import NETWORKS
 from rucksac.algorithm.categorical import Categorical
 from rucksac.algorithm.critics import EXPECTED_RETURN, Critic, ReturnModel
