@@ -3,6 +3,7 @@
     pip install "rucksac[robotics]" stable-baselines3    # in an environment of its own
     python benchmarks/goals.py [--env FetchReach-v4] [--steps 10000] [--seeds 1-5] [--set NAME=VALUE ...]
     python benchmarks/goals.py --peer sb3 ...
+    python benchmarks/goals.py --env panda_gym:PandaReach-v3     # in another one, with rucksac and panda-gym
 
 Each run has one thread and four hindsight goals per transition. At equal intervals the mean action is taken in 50
 episodes from the starts reset(seed=0) and so on; a success is what the environment says of the last step. Writes
@@ -21,7 +22,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import gymnasium
-import gymnasium_robotics
 import torch
 
 from rucksac.training.seeds import parse_seeds
@@ -29,7 +29,8 @@ from rucksac.training.seeds import parse_seeds
 RESULT = Path(__file__).parent / "results/goals.csv"
 EVALUATIONS, EPISODES, GOALS = 10, 50, 4
 COLUMNS = ("library", "environment", "settings", "seed", "steps", "env_steps", "successes", "episodes", "versions")
-VERSIONS = ("torch", "gymnasium", "gymnasium-robotics", "mujoco")
+VERSIONS = ("torch", "gymnasium")
+ROBOTICS, PANDA = ("gymnasium-robotics", "mujoco"), ("panda-gym", "pybullet")
 
 
 class Job(NamedTuple):
@@ -99,9 +100,13 @@ def by_sb3(job: Job) -> Iterator[tuple[int, int]]:
 def rows_of(job: Job) -> list[dict]:
     """Return a row for each evaluation."""
     torch.set_num_threads(1)
-    gymnasium.register_envs(gymnasium_robotics)
+    panda = job.environment.startswith("panda_gym:")
+    if not panda:
+        import gymnasium_robotics
+
+        gymnasium.register_envs(gymnasium_robotics)
     train = by_rucksac if job.library == "rucksac" else by_sb3
-    names = [*VERSIONS, *(["stable-baselines3"] if job.library == "sb3" else [])]
+    names = [*VERSIONS, *(PANDA if panda else ROBOTICS), *(["stable-baselines3"] if job.library == "sb3" else [])]
     versions = " ".join(f"{name}={importlib.metadata.version(name)}" for name in names)
     return [dict(zip(COLUMNS, (*job, *each, EPISODES, versions), strict=True)) for each in train(job)]
 
