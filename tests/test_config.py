@@ -94,13 +94,15 @@ GIVEN = {"target_critics": 1, "quantiles": 3, "dropped_quantiles": 1, "target_en
          "priority_beta": 0.5, "most_lag": 4, "demonstration_share": 0.2, "offline_steps": 9,
          "bound_returns": True, "initialisation": "xavier", "policy_norm": "layer",
          "critic_norm": "batch", "dropout": 0.1, "control_rate": 50.0, "exploration_noise": 0.3, "noise_clip": 0.2,
-         "target_noise": 0.1, "improvement_noise": 0.1}  # fmt: skip
+         "target_noise": 0.1, "improvement_noise": 0.1, "log_std": "tanh"}  # fmt: skip
 WITHOUT_USE = [
     ("target_entropy", {"deterministic_policy": True}, "--no-deterministic-policy"),
     ("target_entropy", {"alpha": 0.2}, "--alpha learned"),
     ("initial_alpha", {"alpha": 0.2}, "--alpha learned"),
     ("entropy_to_come", {"deterministic_policy": True}, "--no-deterministic-policy"),
     ("gsde", {"deterministic_policy": True}, "--no-deterministic-policy"),
+    ("log_std", {"deterministic_policy": True}, "--no-deterministic-policy"),
+    ("log_std", {"gsde": True}, "--no-gsde"),
     *((f"{where}_noise", {}, "--deterministic-policy") for where in ("exploration", "target", "improvement")),
     ("noise_clip", {}, "--deterministic-policy"),
     ("target_policy", {"value_network": True}, "--no-value-network"),

@@ -105,6 +105,7 @@ SOURCES = {
         "hidden": (1024, 1024), "frame_stack": 3, "augment": "shift", "buffer_size": 100_000, "batch_size": 512,
         "lr": 1e-3, "gamma": 0.99, "tau": 0.01, "target_every": 2, "policy_delay": 2, "initial_alpha": 0.1,
         "critics": 2, "warmup": 1_000, "utd": 1.0, "policy_q": "smallest", "target_entropy": None,
+        "log_std": "tanh",
     },
     "drq-v2": {
         "hidden": (1024, 1024), "frame_stack": 3, "augment": "shift", "buffer_size": 1_000_000, "batch_size": 256,
@@ -115,12 +116,14 @@ SOURCES = {
         "hidden": (128,), "critic_hidden": (512, 512), "blocks": "pre-norm", "critics": 2, "policy_q": "smallest",
         "normalise_observations": True, "lr": 1e-4, "weight_decay": 0.01, "initial_alpha": 0.01, "batch_size": 256,
         "target_entropy": "half", "gamma": 0.995, "tau": 0.005, "utd": 1.0, "warmup": 5_000, "activation": "relu",
+        "log_std": "tanh",
     },
     "bro": {
         "hidden": (256,), "critic_hidden": (512, 512), "blocks": "post-norm", "critics": 2, "returns": "quantiles",
         "quantiles": 100, "target_q": "mean", "policy_q": "mean", "batch_size": 128, "lr": 3e-4, "weight_decay": 1e-4,
         "initial_alpha": 1.0, "target_entropy": "half", "gamma": 0.99, "tau": 0.005, "utd": 10.0, "policy_delay": 1,
         "warmup": 2_500, "normalise_rewards": False, "normalise_observations": False,
+        "log_std": "tanh",
     },
     "simbav2": {
         "hidden": (128,), "critic_hidden": (512, 512), "blocks": "hyperspherical", "weight_norm": True, "critics": 2,
@@ -128,6 +131,7 @@ SOURCES = {
         "normalise_rewards": True, "bound_returns": True, "lr": 1e-4, "lr_schedule": "linear", "lr_end": 0.5,
         "weight_decay": 0.0, "initial_alpha": 0.01, "target_entropy": "half", "batch_size": 256, "gamma": 0.995,
         "tau": 0.005, "utd": 1.0, "policy_delay": 1, "policy_q": "smallest", "warmup": 5_000,
+        "log_std": "tanh",
     },
     "flashsac": {
         "hidden": (128, 128), "critic_hidden": (256, 256), "blocks": "batch-norm", "weight_norm": True,
@@ -135,6 +139,7 @@ SOURCES = {
         "bound_returns": True, "normalise_observations": False, "batch_size": 512, "lr": 3e-4, "lr_schedule": "cosine",
         "lr_end": 0.5, "weight_decay": 0.0, "initial_alpha": 0.01, "target_entropy": "half", "gamma": 0.99, "tau": 0.01,
         "utd": 1.0, "policy_delay": 2, "policy_q": "smallest", "warmup": 10_000, "n_step": 1, "target_network": True,
+        "log_std": "tanh",
     },
 }  # fmt: skip
 

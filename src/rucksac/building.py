@@ -330,7 +330,7 @@ def _distributions(config: Config, spaces: Spaces) -> tuple[Distribution, Distri
             "--no-gsde"
         )
     if not config.deterministic_policy:
-        return (Categorical,) * 3 if discrete else (SquashedGaussian,) * 3
+        return (Categorical if discrete else SquashedGaussian(config.log_std == "tanh"),) * 3
     if discrete:
         raise UsageError(
             f"a deterministic policy is for continuous actions, but here are {spaces.action_size} choices; give "

@@ -45,6 +45,9 @@ NO_DISTRIBUTION = Idle(
     "a deterministic policy has no distribution over actions",
     "--no-deterministic-policy",
 )
+NOISE_OF_WEIGHTS = Idle(
+    lambda config: config.gsde, "with --gsde standard deviations follow from noise of weights", "--no-gsde"
+)
 STOCHASTIC = Idle(
     lambda config: not config.deterministic_policy,
     "a stochastic policy samples its actions, with no other noise",
@@ -278,6 +281,9 @@ class Config:
     """Activation between the layers."""
     initialisation: Annotated[Literal["default", "xavier", "orthogonal"], NETWORKS, NO_BLOCKS] = "default"
     """Initial weights: PyTorch's default for linear layers, or Xavier or orthogonal ones with zero biases."""
+    log_std: Annotated[Literal["clamp", "tanh"], NETWORKS, NO_DISTRIBUTION, NOISE_OF_WEIGHTS] = "clamp"
+    """How log standard deviations of continuous actions are bounded: cut off at -20 and 2, or by tanh to -10 to 2,
+    from near -4 on."""
     policy_norm: Annotated[Literal["none", "layer", "batch", "batch-before"], NETWORKS, NO_BLOCKS] = "none"
     """Normalisation in the policy: none, layer (before each activation), batch (of the input and after each) or
     batch-before (of the input and before each)."""

@@ -57,7 +57,7 @@ def test_xavier_initialisation_has_its_bound_and_zero_biases():
 
 def test_candidates_stay_finite_for_wild_network_outputs():
     output = torch.tensor([[1e4, -1e4, 1e4, -1e4], [-1e4, 1e4, -1e4, 1e4]])
-    action, log_prob, weight = SquashedGaussian.candidates(output, torch.randn(2, 2, generator=seeded()))
+    action, log_prob, weight = SquashedGaussian().candidates(output, torch.randn(2, 2, generator=seeded()))
     assert action.abs().max() <= 1
     assert log_prob.isfinite().all()
     assert weight.tolist() == [[1.0], [1.0]]
@@ -66,10 +66,17 @@ def test_candidates_stay_finite_for_wild_network_outputs():
 def test_log_std_is_bounded_and_the_mean_action_ignores_it():
     output = torch.tensor([[0.3, 50.0]])
     noise = torch.ones(1, 1)
-    assert SquashedGaussian.sample(output, noise).item() == pytest.approx(math.tanh(0.3 + math.exp(LOG_STD_MAX)))
-    low = SquashedGaussian.sample(torch.tensor([[0.3, -50.0]]), noise).item()
+    assert SquashedGaussian().sample(output, noise).item() == pytest.approx(math.tanh(0.3 + math.exp(LOG_STD_MAX)))
+    low = SquashedGaussian().sample(torch.tensor([[0.3, -50.0]]), noise).item()
     assert low == pytest.approx(math.tanh(0.3 + math.exp(LOG_STD_MIN)))
-    assert SquashedGaussian.sample(output, torch.zeros(1, 1)).item() == pytest.approx(math.tanh(0.3))
+    assert SquashedGaussian().sample(output, torch.zeros(1, 1)).item() == pytest.approx(math.tanh(0.3))
+
+
+def test_by_tanh_log_std_begins_near_its_middle_and_stays_between_its_bounds():
+    noise = torch.ones(1, 1)
+    for given, log_std in ((0.0, -4.0), (0.1, -4 + 6 * math.tanh(0.1)), (-50.0, -10.0), (50.0, 2.0)):
+        found = SquashedGaussian(by_tanh=True).sample(torch.tensor([[0.3, given]]), noise).item()
+        assert found == pytest.approx(math.tanh(0.3 + math.exp(log_std)), rel=1e-6)
 
 
 def test_bf16_rounds_the_products_between_hidden_layers_and_nothing_else():

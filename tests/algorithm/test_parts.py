@@ -107,6 +107,7 @@ CHOICES = {
     "lr_schedule": ("constant", "linear", "cosine"),
     "improvement_noise": (0.0, 0.1),
     "initialisation": ("default", "xavier", "orthogonal"),
+    "log_std": ("clamp", "tanh"),
 }
 PAIRS = [
     {first: left, second: right}
@@ -119,6 +120,8 @@ PAIRS = [
 def refusal(settings, discrete):
     if "improvement_noise" in settings and not settings.get("deterministic_policy"):
         return "a stochastic policy .* no other noise, so --improvement-noise 0.1 would do nothing"
+    if {"gsde", "log_std"} <= set(settings):
+        return "with --gsde standard deviations follow from noise of weights, so --log-std tanh would do nothing"
     if discrete and "gsde" in settings and not settings.get("deterministic_policy"):
         return "--gsde is for continuous actions, but here are 2 choices"
     if "blocks" in settings and {"critic_norm", "policy_norm", "initialisation", "dropout"} & set(settings):
@@ -143,6 +146,8 @@ def refusal(settings, discrete):
         return "a deterministic policy has no entropy, so --temperature-lr 0.0001 would do nothing"
     if "temperature_lr" in settings and "alpha" in settings:
         return "--alpha is fixed, so --temperature-lr 0.0001 would do nothing"
+    if settings.get("deterministic_policy") and "log_std" in settings:
+        return "a deterministic policy has no distribution over actions, so --log-std tanh would do nothing"
     if settings.get("deterministic_policy") and "gsde" in settings:
         return "a deterministic policy has no distribution over actions, so --gsde would do nothing"
     return "continuous actions" if discrete and {"deterministic_policy", "gsde"} & set(settings) else None

@@ -76,7 +76,7 @@ CASES = {  # what is seen, the actions, settings, own networks
     "whole": (THREE, Box(-3, 12, (2,), np.int32), {}),
     "bf16": (THREE, UNEQUAL, {"precision": "bf16"}),
     "gsde": (THREE, UNEQUAL, {"gsde": True, "noise_every": 4}),
-    "layer norm": (THREE, UNEQUAL, {"policy_norm": "layer"}),
+    "layer norm": (THREE, UNEQUAL, {"policy_norm": "layer", "log_std": "tanh"}),
     "batch norm": (FAR, UNEQUAL, {"policy_norm": "batch", "activation": "tanh"}),
     "batch norm before": (FAR, UNEQUAL, {"policy_norm": "batch-before", "weight_norm": True}),
     "blocks": (FAR, UNEQUAL, {"recipe": "simba", "hidden": (16, 16), "critic_hidden": (16,)}),

@@ -1,6 +1,7 @@
 """How a network's output becomes actions: K weighted candidates per state with their log-probabilities."""
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from rucksac.algorithm import equations
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
+LOG_STD_MIDDLE, LOG_STD_REACH = -4.0, 6.0  # by tanh
 
 
 class Candidates(NamedTuple):
@@ -35,11 +37,15 @@ class Distribution(Protocol):
         """Return one action per state, (B, A); noise of zeros gives the deterministic ones."""
 
 
+@dataclass(frozen=True)
 class SquashedGaussian:
     """A diagonal Gaussian squashed by tanh into the cube [-1, 1]^A ([1] App. C); one sampled candidate, K = 1.
 
-    The network's 2A outputs are the mean and the log standard deviation, the latter clamped to [-20, 2].
+    The network's 2A outputs are the mean and the log standard deviation. The latter is clamped to [-20, 2] or, if so
+    `by_tanh`, -4 + 6 tanh of it: between -10 and 2, with a gradient everywhere (denisyarats/pytorch_sac).
     """
+
+    by_tanh: bool = False
 
     @staticmethod
     def outputs(action_size: int) -> int:
@@ -51,19 +57,20 @@ class SquashedGaussian:
         """Return lowest, usual target ([2] App. D: -A) and highest entropy (of the uniform density), in nats."""
         return -math.inf, -float(action_size), action_size * math.log(2.0)
 
-    @staticmethod
-    def candidates(output: Tensor, noise: Tensor) -> Candidates:
+    def candidates(self, output: Tensor, noise: Tensor) -> Candidates:
         """Return one reparameterised sample per state; output (B, 2A), noise (B, A) standard normal."""
-        action, log_prob = SquashedGaussian._sample(output, noise)
+        action, log_prob = self._sample(output, noise)
         log_prob = log_prob.unsqueeze(-1)
         return Candidates(action, log_prob, torch.ones_like(log_prob))
 
-    @staticmethod
-    def sample(output: Tensor, noise: Tensor) -> Tensor:
+    def sample(self, output: Tensor, noise: Tensor) -> Tensor:
         """Return the sampled actions alone, (B, A); noise of zeros gives the deterministic ones, tanh(mean)."""
-        return SquashedGaussian._sample(output, noise)[0]
+        return self._sample(output, noise)[0]
 
-    @staticmethod
-    def _sample(output: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def _sample(self, output: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_std = output.chunk(2, -1)
-        return equations.squashed_gaussian(mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX), noise)
+        if self.by_tanh:
+            log_std = LOG_STD_MIDDLE + LOG_STD_REACH * log_std.tanh()
+        else:
+            log_std = log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
+        return equations.squashed_gaussian(mean, log_std, noise)

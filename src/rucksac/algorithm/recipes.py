@@ -174,7 +174,7 @@ RECIPES: dict[str, Recipe] = {
         Config(
             steps=1_000_000, warmup=5_000, hidden=(128,), critic_hidden=(512, 512), blocks="pre-norm",
             normalise_observations=True, lr=1e-4, weight_decay=0.01, initial_alpha=0.01, target_entropy="half",
-            temperature_loss="alpha", gamma=0.995,
+            temperature_loss="alpha", gamma=0.995, log_std="tanh",
         ),
         (
             ("--critics 1", "where no episode terminates"),
@@ -189,7 +189,7 @@ RECIPES: dict[str, Recipe] = {
             steps=1_000_000, warmup=5_000, hidden=(128,), critic_hidden=(512, 512), blocks="hyperspherical",
             weight_norm=True, returns="categories", normalise_observations=True, normalise_rewards=True,
             bound_returns=True, lr=1e-4, lr_schedule="linear", lr_end=0.5, initial_alpha=0.01, target_entropy="half",
-            temperature_loss="alpha", gamma=0.995,
+            temperature_loss="alpha", gamma=0.995, log_std="tanh",
         ),
         (
             ("--critics 1", "where no episode terminates"),
@@ -204,7 +204,7 @@ RECIPES: dict[str, Recipe] = {
         Config(
             steps=1_000_000, warmup=2_500, hidden=(256,), critic_hidden=(512, 512), blocks="post-norm",
             returns="quantiles", quantiles=100, target_q="mean", policy_q="mean", batch_size=128, lr=3e-4,
-            weight_decay=1e-4, utd=10.0, target_entropy="half", temperature_loss="alpha",
+            weight_decay=1e-4, utd=10.0, target_entropy="half", temperature_loss="alpha", log_std="tanh",
             reset_at=(125_000, 475_000, 2_475_000, 4_975_000, 7_475_000, 9_975_000, 14_975_000, 19_975_000),
         ),
         (("--utd 2 --reset-at 25000", "its fast version: one reset, after 15,000 environment steps"),),
@@ -216,7 +216,7 @@ RECIPES: dict[str, Recipe] = {
             steps=1_000_000, warmup=10_000, hidden=(128, 128), critic_hidden=(256, 256), blocks="batch-norm",
             weight_norm=True, returns="categories", normalise_rewards=True, bound_returns=True, batch_size=512,
             lr=3e-4, lr_schedule="cosine", lr_end=0.5, tau=0.01, policy_delay=2, initial_alpha=0.01,
-            target_entropy="half", temperature_loss="alpha", noise_every="zeta",
+            target_entropy="half", temperature_loss="alpha", noise_every="zeta", log_std="tanh",
         ),
         (("--critic-hidden 128 128 --batch-size 256", "for a processor: a seventh of the arithmetic"),),
     ),
@@ -226,7 +226,7 @@ RECIPES: dict[str, Recipe] = {
         Config(
             steps=1_000_000, warmup=1_000, hidden=(1024, 1024), frame_stack=3, augment="shift", buffer_size=100_000,
             batch_size=512, initialisation="orthogonal", lr=1e-3, tau=0.01, target_every=2, policy_delay=2,
-            initial_alpha=0.1, temperature_loss="alpha",
+            initial_alpha=0.1, temperature_loss="alpha", log_std="tanh",
         ),
         (
             ("--frame-skip 4", "its action repeat, 2 to 8 by task"),

@@ -6,7 +6,7 @@ into the memory of the old one, which makes the same lines an in-place step that
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -94,9 +94,9 @@ class SAC:
     critic: Critic
     optimisers: Mapping[str, Optimiser]  # of policy, critic, temperature and, where there is one, state_value
     target_entropy: float | None
-    acting: Distribution = SquashedGaussian
-    evaluation: Distribution = SquashedGaussian
-    improvement: Distribution = SquashedGaussian
+    acting: Distribution = field(default_factory=SquashedGaussian)
+    evaluation: Distribution = field(default_factory=SquashedGaussian)
+    improvement: Distribution = field(default_factory=SquashedGaussian)
     state_value: nn.Module | None = None  # (B, O) -> (B, 1), answers for the next states ([1] Sec. 4.2)
     targets: tuple[str, ...] = ("critic",)  # the networks with a slow copy, which then answers for the next states
     tau: float = 0.005  # weight of the networks in each update of their slow copies

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from rucksac import files
+from rucksac.algorithm.deterministic import Deterministic
 from rucksac.algorithm.layers import LAYER_NORM_EPSILON
 from rucksac.algorithm.networks import MLP
-from rucksac.algorithm.policies import LOG_STD_MAX, LOG_STD_MIN
+from rucksac.algorithm.policies import LOG_STD_MAX, LOG_STD_MIDDLE, LOG_STD_MIN, LOG_STD_REACH, SquashedGaussian
 from rucksac.compilation import compiler
 from rucksac.errors import UsageError
 from rucksac.exporting.checking import Act
@@ -214,12 +215,17 @@ def _scaled(pipeline: Pipeline, name: str, x: str) -> Iterator[str]:
     assert pipeline.scaling
     size, unit = pipeline.action_size, f"tanhf({x}[i])"
     yield f"for (i = 0; i < {size}; i++) {{"
-    if pipeline.head == "gaussian":
-        least, most = _number(LOG_STD_MIN), _number(LOG_STD_MAX)
-        yield f"    const float log_std = {name}_clip({x}[{size} + i], {least}, {most});"
+    distribution = pipeline.distribution
+    if isinstance(distribution, SquashedGaussian):
+        log_std = f"{x}[{size} + i]"
+        if distribution.by_tanh:
+            middle, reach = _number(LOG_STD_MIDDLE), _number(LOG_STD_REACH)
+            yield f"    const float log_std = {middle} + {reach} * tanhf({log_std});"
+        else:
+            yield f"    const float log_std = {name}_clip({log_std}, {_number(LOG_STD_MIN)}, {_number(LOG_STD_MAX)});"
         unit = f"tanhf({x}[i] + expf(log_std) * noise[i])"
-    if pipeline.noise:
-        std, clip = _number(pipeline.noise.noise), _number(pipeline.noise.clip)
+    if isinstance(distribution, Deterministic):
+        std, clip = _number(distribution.noise), _number(distribution.clip)
         yield f"    const float more = {name}_clip({std} * noise[i], -{clip}, {clip});"
         unit = f"{name}_clip({unit} + more, -1.0f, 1.0f)"
     scaled = f"{name}_middle[i] + {unit} * {name}_half_range[i]"

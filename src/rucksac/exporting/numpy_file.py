@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from rucksac import files
+from rucksac.algorithm.deterministic import Deterministic
 from rucksac.algorithm.networks import MLP
+from rucksac.algorithm.policies import LOG_STD_MIDDLE, LOG_STD_REACH, SquashedGaussian
 from rucksac.errors import UsageError
 from rucksac.exporting import numpy_policy
 from rucksac.exporting.checking import Act
@@ -31,8 +33,11 @@ def write(policy: MLP, pipeline: Pipeline, about: dict[str, Any], file: Path) ->
         arrays |= {f"index{number}": part.index, f"value{number}": part.value}
     for stage in (pipeline.normalisation, network.first, pipeline.scaling):
         arrays |= stage._asdict() if stage else {}
-    if pipeline.noise:
-        arrays |= {"std": np.float32(pipeline.noise.noise), "clip": np.float32(pipeline.noise.clip)}
+    match pipeline.distribution:
+        case Deterministic(noise, clip):
+            arrays |= {"std": np.float32(noise), "clip": np.float32(clip)}
+        case SquashedGaussian(by_tanh=True):
+            arrays |= {"log_std_middle": np.float32(LOG_STD_MIDDLE), "log_std_reach": np.float32(LOG_STD_REACH)}
     runner, code = file.with_name(RUNNER.name), RUNNER.read_bytes()
     if runner.exists() and runner.read_bytes().splitlines()[:1] != code.splitlines()[:1]:
         raise UsageError(f"{runner} is there already and not from rucksac; export to another folder")

@@ -62,6 +62,8 @@ class Policy:
             return a["options"][(x if noise is None else x + noise).argmax(-1)].reshape((*batch, *output["shape"]))
         if self.about["head"] == "gaussian":
             x, log_std = np.split(x, 2, -1)
+            if "log_std_reach" in a:
+                log_std = a["log_std_middle"] + a["log_std_reach"] * np.tanh(log_std)
             x = x + np.exp(log_std.clip(-20, 2)) * noise
         unit = np.tanh(x)
         if self.about["head"] == "noisy":

@@ -12,6 +12,7 @@ from gymnasium import spaces as kinds
 
 from rucksac.agent import Agent
 from rucksac.algorithm.deterministic import Deterministic
+from rucksac.algorithm.policies import SquashedGaussian
 from rucksac.environments.choices import Choices
 from rucksac.environments.observations import Composite
 from rucksac.environments.pictures import picture_of
@@ -91,7 +92,7 @@ class Pipeline:
     action_dtype: str
     scaling: Scaling | None = None
     options: np.ndarray | None = None  # (A, *action_shape): what each choice is in the environment
-    noise: Deterministic | None = None  # of the head "noisy", as the agent has it in training
+    distribution: SquashedGaussian | Deterministic | None = None  # of sampled continuous actions
 
     @property
     def outputs(self) -> int:
@@ -144,14 +145,15 @@ def pipeline_of(agent: Agent, sample: bool) -> Pipeline:
         raise UsageError(
             "with --gsde noise belongs to a hidden layer, which no file has as an input; leave --sample out"
         )
-    noise = acting if sample and isinstance(acting, Deterministic) else None
-    head: Head = "noisy" if noise else "gaussian" if sample else "mean"
-    if noise and noise.noise == 0.0:
+    assert isinstance(acting, SquashedGaussian | Deterministic)
+    distribution = acting if sample else None
+    head: Head = "noisy" if isinstance(distribution, Deterministic) else "gaussian" if distribution else "mean"
+    if isinstance(distribution, Deterministic) and distribution.noise == 0.0:
         raise UsageError(
             "the policy is deterministic and --exploration-noise is 0, so --sample would do nothing; leave it out"
         )
     shape, dtype, scaling = actions.shape, actions.dtype.name, _scaling(actions)
-    return Pipeline(parts, normalisation, head, sample, actions.size, shape, dtype, scaling, noise=noise)
+    return Pipeline(parts, normalisation, head, sample, actions.size, shape, dtype, scaling, distribution=distribution)
 
 
 def _parts(space: Any, path: tuple[str | int, ...] = ()) -> Iterator[Part]:

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from rucksac import files
 from rucksac.algorithm.layers import LAYER_NORM_EPSILON
 from rucksac.algorithm.networks import ACTIVATIONS, MLP
-from rucksac.algorithm.policies import LOG_STD_MAX, LOG_STD_MIN
 from rucksac.errors import UsageError
 from rucksac.exporting.checking import Act
 from rucksac.exporting.network import Layer, Network, network_of
@@ -109,10 +108,8 @@ class Program(nn.Module):
     def _unit(self, output: Tensor, noise: Tensor | None) -> Tensor:
         if noise is None:
             return output.tanh()
-        if self.pipeline.noise:
-            return self.pipeline.noise.sample(output, noise)
-        mean, log_std = output.chunk(2, -1)
-        return (mean + log_std.clamp(LOG_STD_MIN, LOG_STD_MAX).exp() * noise).tanh()
+        assert self.pipeline.distribution
+        return self.pipeline.distribution.sample(output, noise)
 
     def _scaled(self, unit: Tensor) -> Tensor:
         scaled = self.middle + unit * self.half_range
