@@ -366,6 +366,8 @@ def test_a_world_of_two_states_is_solved(name):
         less |= {"quantiles": 9}  # a fifth of the time
         less |= {"dropped_quantiles": 1} if recipe.target_q == "smallest" else {}
     less |= {"reset_at": None}
+    if recipe.blocks == "post-norm":  # the rate here is ten times the recipe's, too high for the slope of tanh
+        less |= {"log_std": "clamp"}
     if recipe.lr_schedule != "constant":  # so few steps are not enough for rates that fall
         less |= {"lr_schedule": "constant", "lr_end": 0.1, "policy_delay": 1}
     if recipe.policy_norm == "batch-before":  # with columns of length 1 the weights move as far at the end as at first
@@ -375,9 +377,9 @@ def test_a_world_of_two_states_is_solved(name):
     assert agent.grad_steps > 900
     for state, mean in enumerate(Pair.means):
         with torch.no_grad():
-            output = agent.algorithm.policy(torch.tensor([[2.0 * state - 1.0]]))[0].numpy()
-        assert output[0] == pytest.approx(mean, abs=0.35)
+            output = agent.algorithm.policy(torch.tensor([[2.0 * state - 1.0]]))[0]
+        assert output[0].item() == pytest.approx(mean, abs=0.35)
         if stochastic:
-            assert np.exp(output[1]) == pytest.approx(Pair.std, abs=0.25)
+            assert agent.algorithm.acting.log_std(output[1]).exp().item() == pytest.approx(Pair.std, abs=0.25)
         q = q_of(agent, 2 * state - 1, [np.tanh(mean)]).mean() / agent.config.reward_scale
         assert q == pytest.approx(Pair.q(state, stochastic), abs=0.4)

@@ -69,8 +69,10 @@ class SquashedGaussian:
 
     def _sample(self, output: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_std = output.chunk(2, -1)
+        return equations.squashed_gaussian(mean, self.log_std(log_std), noise)
+
+    def log_std(self, output: Tensor) -> Tensor:
+        """Return the log standard deviations that the network's outputs (B, A) for them stand for."""
         if self.by_tanh:
-            log_std = LOG_STD_MIDDLE + LOG_STD_REACH * log_std.tanh()
-        else:
-            log_std = log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
-        return equations.squashed_gaussian(mean, log_std, noise)
+            return LOG_STD_MIDDLE + LOG_STD_REACH * output.tanh()
+        return output.clamp(LOG_STD_MIN, LOG_STD_MAX)
