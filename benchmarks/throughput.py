@@ -1,6 +1,7 @@
 """Speed beside the peers, in one run on one machine: A B C A B C ..., a process per run.
 
     python benchmarks/throughput.py [--rounds 3] [--works halfcheetah pendulum] [--libraries ...]
+    python benchmarks/throughput.py --works pictures --libraries rucksac rucksac_nature stable_baselines3
 
 Installs the peers named in peers.txt into benchmarks/.peers, then starts `contestant.py` for every library, work and
 round. Writes benchmarks/results/throughput-WORK.csv (a row per run) as soon as a work is measured, and from all of them
@@ -76,14 +77,14 @@ def versions() -> str:
 
 def table(rows: list[dict]) -> str:
     """Return medians, spread and ratios as Markdown."""
-    lines = []
+    lines, made_with = [], {row["work"]: row["versions"] for row in rows}
     for work in dict.fromkeys(row["work"] for row in rows):
         rates = {}
         for row in rows:
             if row["work"] == work:
                 rates.setdefault(row["library"], {})[row["round"]] = row["per_second"]
         lines += [
-            f"\n## {work}\n",
+            f"\n## {work}\n\n{made_with[work]}\n",
             "| library | env steps/s, median | lowest to highest | rucksac is faster by |",
             "|---|---|---|---|",
         ]
@@ -122,15 +123,15 @@ def main() -> None:
     options = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     for work in options.works:
-        rows = []
+        rows, made_with = [], versions()
         for library in options.libraries:  # once uncounted: compiles, fills caches
             print(f"warm-up {work:12} {library:18} {measure(library, work):10.1f}", flush=True)
         for number in range(options.rounds):
             for library in options.libraries:
-                rows.append(
-                    {"round": number, "work": work, "library": library, "per_second": round(measure(library, work), 2)}
-                )
-                print(f"round {number} {work:12} {library:18} {rows[-1]['per_second']:10.1f}", flush=True)
+                rate = round(measure(library, work), 2)
+                row = {"round": number, "work": work, "library": library, "per_second": rate, "versions": made_with}
+                rows.append(row)
+                print(f"round {number} {work:12} {library:18} {rate:10.1f}", flush=True)
         with (RESULTS / f"throughput-{work}.csv").open("w", newline="") as stream:
             writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
             writer.writeheader()
@@ -145,7 +146,7 @@ def summarise() -> None:
         if (file := RESULTS / f"throughput-{work}.csv").exists():
             with file.open(newline="") as stream:
                 rows += [{**row, "per_second": float(row["per_second"])} for row in csv.DictReader(stream)]
-    (RESULTS / "throughput.md").write_text(f"# Steps per second beside other libraries\n\n{versions()}\n{table(rows)}")
+    (RESULTS / "throughput.md").write_text(f"# Steps per second beside other libraries\n{table(rows)}")
     picture(rows).savefig(RESULTS / "throughput.png", dpi=144)
     print(table(rows))
 
