@@ -11,7 +11,7 @@ import json
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gymnasium
@@ -20,7 +20,7 @@ from learning_peer import made
 
 @dataclass(frozen=True)
 class Work:
-    """What is trained; the clock runs from environment step `start` to `stop`."""
+    """What is trained; the clock runs from environment step `start` to `stop`, which are multiples of `log_every`."""
 
     env: str
     hidden: tuple[int, ...]
@@ -29,10 +29,16 @@ class Work:
     warmup: int
     start: int
     stop: int
-    frame_stack: int = 1  # of rucksac
-    peer_env: str = ""  # of other libraries, if it differs
+    log_every: int = 100
+    recipe: str = "sac"
+    frame_stack: int = 1
+    peer: str = "SAC"  # the algorithm of other libraries, and its settings
+    peer_settings: tuple[tuple[str, object], ...] = ()
+    peer_networks: tuple[tuple[str, object], ...] = ()
+    peer_env: str = ""  # if it differs
 
 
+SHORT = Work("HalfCheetah-v5", (256, 256), 256, 3e-4, 256, 280, 360, log_every=10)
 WORKS = {
     "halfcheetah": Work("HalfCheetah-v5", (256, 256), 256, 3e-4, 500, 1_000, 3_000),
     "humanoid": Work("Humanoid-v5", (256, 256), 256, 3e-4, 500, 1_000, 2_500),
@@ -40,7 +46,19 @@ WORKS = {
     "pictures": Work(
         "seen_pendulum:make", (256, 256), 128, 3e-4, 200, 300, 500, frame_stack=3, peer_env="seen_pendulum:stacked"
     ),
-}
+    "crossq": replace(
+        SHORT, lr=1e-3, stop=320, recipe="crossq", peer="CrossQ",
+        peer_networks=(("net_arch", {"pi": [256, 256], "qf": [2048, 2048]}),),
+    ),
+    "droq": replace(
+        SHORT, recipe="droq", peer_settings=(("gradient_steps", 20), ("policy_delay", 20)),
+        peer_networks=(("dropout_rate", 0.01), ("layer_norm", True)),
+    ),
+    "tqc": replace(
+        SHORT, stop=680, recipe="tqc", peer="TQC",
+        peer_networks=(("n_critics", 5), ("net_arch", {"pi": [256, 256], "qf": [512, 512, 512]})),
+    ),
+}  # fmt: skip
 
 
 class Clock:
@@ -64,7 +82,7 @@ def rucksac(work: Work, **others) -> float:
     from rucksac.training.train import train_run
 
     with tempfile.TemporaryDirectory() as folder:
-        train_run(Plan(work.env, settings(work, **others), "sac"), Path(folder) / "run", None)
+        train_run(Plan(work.env, settings(work, **others), work.recipe), Path(folder) / "run", None)
         return logged_rate(work, Path(folder) / "run")
 
 
@@ -85,19 +103,19 @@ def rucksac_seeds(work: Work) -> float:
 
     with tempfile.TemporaryDirectory() as folder:
         group = Path(folder) / "group"
-        prepare_group(work.env, settings(work), "sac", group, [1, 2])
+        prepare_group(work.env, settings(work), work.recipe, group, [1, 2])
         Group(group, members(group), quiet=True).run()
         return sum(logged_rate(work, group / f"seed{seed}") for seed in (1, 2))
 
 
 def settings(work: Work, **others):
-    from rucksac.config import Config
+    from rucksac.algorithm.recipes import RECIPES
 
     never = 10**9
-    return Config(
-        steps=work.stop, warmup=max(work.warmup, work.batch_size), hidden=work.hidden, batch_size=work.batch_size,
-        lr=work.lr, log_every=100, eval_every=never, eval_episodes=1, checkpoint_every=never,
-        frame_stack=work.frame_stack, **others,
+    return replace(
+        RECIPES[work.recipe].config, steps=work.stop, warmup=max(work.warmup, work.batch_size), hidden=work.hidden,
+        batch_size=work.batch_size, lr=work.lr, frame_stack=work.frame_stack, log_every=work.log_every,
+        eval_every=never, eval_episodes=1, checkpoint_every=never, **others,
     )  # fmt: skip
 
 
@@ -108,32 +126,34 @@ def logged_rate(work: Work, run: Path) -> float:
 
 
 def stable_baselines3(work: Work) -> float:
-    from stable_baselines3 import SAC
-    from stable_baselines3.common.callbacks import BaseCallback
+    import stable_baselines3
 
-    return _like_sb3(SAC, BaseCallback, work)
+    return _like_sb3(stable_baselines3, work)
 
 
 def sbx(work: Work) -> float:
-    from sbx import SAC
+    import sbx
+
+    return _like_sb3(sbx, work)
+
+
+def _like_sb3(module, work: Work) -> float:
     from stable_baselines3.common.callbacks import BaseCallback
 
-    return _like_sb3(SAC, BaseCallback, work)
-
-
-def _like_sb3(algorithm, callback, work: Work) -> float:
     clock = Clock(work)
 
-    class Timer(callback):
+    class Timer(BaseCallback):
         def _on_step(self) -> bool:
             clock.tick(self.num_timesteps)
             return True
 
     env = made(work.peer_env or work.env)
     seen = len(env.observation_space.shape) == 3  # 1,000,000 pictures do not fit into memory
-    model = algorithm(
+    networks = {"net_arch": list(work.hidden)} | dict(work.peer_networks)
+    model = getattr(module, work.peer)(
         "CnnPolicy" if seen else "MlpPolicy", env, buffer_size=10_000 if seen else 1_000_000, learning_rate=work.lr,
-        batch_size=work.batch_size, learning_starts=work.warmup, policy_kwargs={"net_arch": list(work.hidden)}, seed=1,
+        batch_size=work.batch_size, learning_starts=work.warmup, policy_kwargs=networks, seed=1,
+        **dict(work.peer_settings),
     )  # fmt: skip
     model.learn(work.stop, callback=Timer())
     return clock.rate

@@ -2,6 +2,7 @@
 
     python benchmarks/throughput.py [--rounds 3] [--works halfcheetah pendulum] [--libraries ...]
     python benchmarks/throughput.py --works pictures --libraries rucksac rucksac_nature stable_baselines3
+    python benchmarks/throughput.py --works crossq droq tqc --libraries rucksac sbx
 
 Installs the peers named in peers.txt into benchmarks/.peers, then starts `contestant.py` for every library, work and
 round. Writes benchmarks/results/throughput-WORK.csv (a row per run) as soon as a work is measured, and from all of them
@@ -26,7 +27,7 @@ HERE = Path(__file__).parent
 RESULTS, PEERS = HERE / "results", HERE / ".peers"
 OURS = ("rucksac", "rucksac_bf16", "rucksac_nature", "rucksac_seeds", "matmul", "onednn")
 LIBRARIES = (*OURS, "rltools", "sbx", "stable_baselines3")
-WORKS = ("halfcheetah", "pendulum", "humanoid", "pictures")
+WORKS = ("halfcheetah", "pendulum", "humanoid", "pictures", "crossq", "droq", "tqc")
 NAMES = {
     "rucksac_bf16": "rucksac --precision bf16",
     "rucksac_nature": "rucksac --encoder nature",
