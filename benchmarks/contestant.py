@@ -31,7 +31,7 @@ class Work:
     stop: int
     log_every: int = 100
     recipe: str = "sac"
-    frame_stack: int = 1
+    changes: tuple[tuple[str, object], ...] = ()  # to the recipe's settings
     peer: str = "SAC"  # the algorithm of other libraries, and its settings
     peer_settings: tuple[tuple[str, object], ...] = ()
     peer_networks: tuple[tuple[str, object], ...] = ()
@@ -44,7 +44,8 @@ WORKS = {
     "humanoid": Work("Humanoid-v5", (256, 256), 256, 3e-4, 500, 1_000, 2_500),
     "pendulum": Work("Pendulum-v1", (64, 64), 100, 1e-3, 100, 200, 10_000),
     "pictures": Work(
-        "seen_pendulum:make", (256, 256), 128, 3e-4, 200, 300, 500, frame_stack=3, peer_env="seen_pendulum:stacked"
+        "seen_pendulum:make", (256, 256), 128, 3e-4, 200, 300, 400, peer_env="seen_pendulum:stacked",
+        changes=(("frame_stack", 3),),
     ),
     "crossq": replace(
         SHORT, lr=1e-3, stop=320, recipe="crossq", peer="CrossQ",
@@ -55,8 +56,8 @@ WORKS = {
         peer_networks=(("dropout_rate", 0.01), ("layer_norm", True)),
     ),
     "tqc": replace(
-        SHORT, stop=680, recipe="tqc", peer="TQC",
-        peer_networks=(("n_critics", 5), ("net_arch", {"pi": [256, 256], "qf": [512, 512, 512]})),
+        SHORT, stop=680, recipe="tqc", changes=(("critics", 2),), peer="TQC",  # SBX has no more of them
+        peer_networks=(("net_arch", {"pi": [256, 256], "qf": [512, 512, 512]}),),
     ),
 }  # fmt: skip
 
@@ -114,8 +115,8 @@ def settings(work: Work, **others):
     never = 10**9
     return replace(
         RECIPES[work.recipe].config, steps=work.stop, warmup=max(work.warmup, work.batch_size), hidden=work.hidden,
-        batch_size=work.batch_size, lr=work.lr, frame_stack=work.frame_stack, log_every=work.log_every,
-        eval_every=never, eval_episodes=1, checkpoint_every=never, **others,
+        batch_size=work.batch_size, lr=work.lr, log_every=work.log_every, eval_every=never, eval_episodes=1,
+        checkpoint_every=never, **dict(work.changes), **others,
     )  # fmt: skip
 
 

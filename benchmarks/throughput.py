@@ -93,16 +93,18 @@ def table(rows: list[dict]) -> str:
             values = list(each.values())
             ratios = [rates["rucksac"][number] / value for number, value in each.items() if number in rates["rucksac"]]
             ratio = f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-            spread = f"{min(values):,.0f} to {max(values):,.0f}"
-            lines.append(f"| {NAMES.get(library, library)} | {np.median(values):,.0f} | {spread} | {ratio} |")
+            digits = 0 if min(values) >= 100 else 1
+            spread = f"{min(values):,.{digits}f} to {max(values):,.{digits}f}"
+            lines.append(f"| {NAMES.get(library, library)} | {np.median(values):,.{digits}f} | {spread} | {ratio} |")
     return "\n".join(lines) + "\n"
 
 
 def picture(rows: list[dict]) -> Figure:
     """Draw every run as a dot and the median as a bar."""
     works = list(dict.fromkeys(row["work"] for row in rows))
-    figure = Figure(figsize=(4.5 * len(works), 3.2), layout="constrained")
-    for axes, work in zip(np.atleast_1d(figure.subplots(1, len(works))), works, strict=True):
+    figure = Figure(figsize=(13.5, 2.6 * -(-len(works) // 3)), layout="constrained")
+    for number, work in enumerate(works, 1):
+        axes = figure.add_subplot(-(-len(works) // 3), 3, number)
         libraries = [name for name in LIBRARIES if any((r["library"], r["work"]) == (name, work) for r in rows)]
         for place, library in enumerate(reversed(libraries)):
             values = [row["per_second"] for row in rows if (row["library"], row["work"]) == (library, work)]
@@ -111,7 +113,7 @@ def picture(rows: list[dict]) -> Figure:
             axes.plot(values, [place] * len(values), "k.", markersize=4)
         axes.set_yticks(range(len(libraries)), [NAMES.get(name, name) for name in reversed(libraries)])
         axes.set_title(work)
-        axes.set_xlabel("environment steps per second, learning")
+        axes.set_xlabel("steps per second")
     return figure
 
 

@@ -85,9 +85,9 @@ def beside_sb3():
     return min(ratios), max(ratios)
 
 
-def faster(work, *libraries):
-    """Return how many times as many steps per second the default takes, by the ratio in each round."""
-    ours = values(f"throughput-{work}", "per_second", library="rucksac")
+def faster(work, *libraries, ours="rucksac"):
+    """Return how many times as many steps per second `ours` takes, by the ratio in each round."""
+    ours = values(f"throughput-{work}", "per_second", library=ours)
     return [
         median(a / b for a, b in zip(ours, values(f"throughput-{work}", "per_second", library=each), strict=True))
         for each in libraries
@@ -161,6 +161,11 @@ def false_alarms():
     return len(found), len({row["environment"] for row in found}), sum(bool(row["findings"]) for row in found)
 
 
+def batch_time(how):
+    """Return the median microseconds to choose and read a batch."""
+    return median(values("replay", "microseconds", case=how))
+
+
 def goals():
     """Return the fewest goals that are reached, of how many, by how many seeds, and from when on all are."""
     found = [row for row in rows("goals") if (row["library"], row["environment"]) == ("rucksac", "FetchReach-v4")]
@@ -203,7 +208,15 @@ LEARNED = {
 SIZES = ((3, 3), (5, 5), (10, 10), (3, 10), (5, 10))
 BIG = {"width": lambda width: width >= 256, "batch": lambda batch: batch >= 256, "threads": lambda count: count == 2}
 FIGURES = {
+    "pixels.md": [
+        ("that takes {:.1f} times as many steps per second",
+         lambda: faster("pictures", "stable_baselines3", ours="rucksac_nature")),
+        ("it takes {:.1f} times as many", lambda: faster("pictures", "stable_baselines3")),
+    ],
     "performance.md": [
+        ("DroQ takes {:.1f} times as many steps per second as SBX's, CrossQ {:.2f} times",
+         lambda: [*faster("droq", "sbx"), *faster("crossq", "sbx")]),
+        ("critics that SBX has, {:.2f} times", lambda: faster("tqc", "sbx")),
         ("{:.0%} for two layers of 64 and a batch of 100", lambda: [second_thread(width=64, batch=100)]),
         ("{:.0%} for three of 64 and a batch of 256", lambda: [second_thread(width=64, batch=256)]),
         ("{:.0%} for two of 128 and a batch of 128", lambda: [second_thread(width=128, batch=128)]),
@@ -263,6 +276,9 @@ FIGURES = {
         ("it covers {:.0f} % with three runs", lambda: comparison("iqm", "t", 3, 3)),
     ],
     "experience.md": [
+        ("{:.0f} µs uniformly, {:.0f} µs with priorities", lambda: [batch_time("uniform"), batch_time("priorities")]),
+        ("{:.0f} µs with hindsight, {:.0f} µs over three steps", lambda: map(batch_time, ("hindsight", "3 steps"))),
+        ("{:.0f} µs over ten", lambda: [batch_time("10 steps")]),
         ("After 10,000 steps the mean action reaches {} of {} goals with {} of {} seeds, from {:,} steps on", goals),
         ("reaches {:.0f} to {:.0f} of 50 in the same harness", goals_of_sb3),
     ],
