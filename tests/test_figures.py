@@ -262,7 +262,7 @@ FIGURES = {
         ("{:.2f} times the steps per second of Stable-Baselines3, {:.2f} times SBX, {:.2f} times RLtools",
          lambda: faster("halfcheetah", "stable_baselines3", "sbx", "rltools")),
         ("{:.2f}, {:.2f} and {:.2f} times", lambda: faster("pendulum", "stable_baselines3", "sbx", "rltools")),
-        ("DroQ (layers of 256) takes {:.1f} times the steps of SBX, CrossQ (2,048) {:.2f} times and TQC (512) {:.2f} times",
+        ("DroQ (layers of 256) takes {:.1f} times the steps of SBX, CrossQ (2,048) {:.2f} times and TQC (512) {:.2f} ",
          lambda: [faster(work, "sbx")[0] for work in ("droq", "crossq", "tqc")]),
         ("takes {:.1f} times the steps of Stable-Baselines3",
          lambda: faster("pictures", "stable_baselines3", ours="rucksac_nature")),
