@@ -71,8 +71,6 @@ class SquashedGaussian:
         mean, log_std = output.chunk(2, -1)
         return equations.squashed_gaussian(mean, self.log_std(log_std), noise)
 
-    def log_std(self, output: Tensor) -> Tensor:
-        """Return the log standard deviations that the network's outputs (B, A) for them stand for."""
-        if self.by_tanh:
-            return LOG_STD_MIDDLE + LOG_STD_REACH * output.tanh()
-        return output.clamp(LOG_STD_MIN, LOG_STD_MAX)
+    def log_std(self, raw: Tensor) -> Tensor:
+        """Return the log standard deviations that the network's raw outputs for them, (B, A), stand for."""
+        return LOG_STD_MIDDLE + LOG_STD_REACH * raw.tanh() if self.by_tanh else raw.clamp(LOG_STD_MIN, LOG_STD_MAX)
