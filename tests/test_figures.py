@@ -174,6 +174,12 @@ def goals():
     return min(last), int(found[0]["episodes"]), len(last), len(last), missed + 1_000
 
 
+def panda_goals():
+    """Return how many seeds, of how many, reach all goals, and how many goals these are."""
+    found = values("goals", "successes", library="rucksac", environment="panda_gym:PandaReach-v3", env_steps=10_000)
+    return found.count(50.0), len(found), 50
+
+
 def goals_of_sb3():
     found = values("goals", "successes", library="sb3", environment="FetchReach-v4", env_steps=10_000)
     return min(found), max(found)
@@ -280,6 +286,7 @@ FIGURES = {
         ("it covers {:.0f} % with three runs", lambda: comparison("iqm", "t", 3, 3)),
     ],
     "experience.md": [
+        ("(`--env panda_gym:PandaReach-v3`) {} of {} seeds reach all {:.0f} goals after 10,000 steps", panda_goals),
         ("{:.0f} µs uniformly, {:.0f} µs with priorities", lambda: [batch_time("uniform"), batch_time("priorities")]),
         ("{:.0f} µs with hindsight, {:.0f} µs over three steps", lambda: map(batch_time, ("hindsight", "3 steps"))),
         ("{:.0f} µs over ten", lambda: [batch_time("10 steps")]),
