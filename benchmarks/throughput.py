@@ -1,8 +1,8 @@
 """Speed beside the peers, in one run on one machine: A B C A B C ..., a process per run.
 
     python benchmarks/throughput.py [--rounds 3] [--works halfcheetah pendulum] [--libraries ...]
-    python benchmarks/throughput.py --works pictures --libraries rucksac rucksac_nature stable_baselines3
-    python benchmarks/throughput.py --works crossq droq tqc --libraries rucksac sbx
+    python benchmarks/throughput.py --works pictures
+    python benchmarks/throughput.py --works crossq droq tqc
 
 Installs the peers named in peers.txt into benchmarks/.peers, then starts `contestant.py` for every library, work and
 round. Writes benchmarks/results/throughput-WORK.csv (a row per run) as soon as a work is measured, and from all of them
@@ -27,7 +27,12 @@ HERE = Path(__file__).parent
 RESULTS, PEERS = HERE / "results", HERE / ".peers"
 OURS = ("rucksac", "rucksac_bf16", "rucksac_nature", "rucksac_seeds", "matmul", "onednn")
 LIBRARIES = (*OURS, "rltools", "sbx", "stable_baselines3")
-WORKS = ("halfcheetah", "pendulum", "humanoid", "pictures", "crossq", "droq", "tqc")
+SAC_LIBRARIES = tuple(name for name in LIBRARIES if name != "rucksac_nature")
+WORKS = {  # and who can do each
+    **dict.fromkeys(("halfcheetah", "pendulum", "humanoid"), SAC_LIBRARIES),
+    "pictures": ("rucksac", "rucksac_nature", "stable_baselines3"),
+    **dict.fromkeys(("crossq", "droq", "tqc"), ("rucksac", "sbx")),
+}
 NAMES = {
     "rucksac_bf16": "rucksac --precision bf16",
     "rucksac_nature": "rucksac --encoder nature",
@@ -122,15 +127,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--works", nargs="+", default=["halfcheetah", "pendulum"], choices=WORKS)
-    parser.add_argument("--libraries", nargs="+", default=list(LIBRARIES), choices=LIBRARIES)
+    parser.add_argument("--libraries", nargs="+", default=LIBRARIES, choices=LIBRARIES)
     options = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     for work in options.works:
         rows, made_with = [], versions()
-        for library in options.libraries:  # once uncounted: compiles, fills caches
+        libraries = [library for library in WORKS[work] if library in options.libraries]
+        for library in libraries:  # once uncounted: compiles, fills caches
             print(f"warm-up {work:12} {library:18} {measure(library, work):10.1f}", flush=True)
         for number in range(options.rounds):
-            for library in options.libraries:
+            for library in libraries:
                 rate = round(measure(library, work), 2)
                 row = {"round": number, "work": work, "library": library, "per_second": rate, "versions": made_with}
                 rows.append(row)

@@ -17,7 +17,7 @@ from rucksac.algorithm.architecture import (
     answers_of,
     architectures,
     judges_jointly,
-    left,
+    pixels_left,
 )
 from rucksac.algorithm.blocks import NETWORKS
 from rucksac.algorithm.categorical import Categorical
@@ -84,6 +84,8 @@ def build(
         )
     if config.weight_norm and not default_networks:
         raise UsageError("--weight-norm is for rucksac's own networks; leave it out with modules of your own")
+    if config.encoder != DEFAULTS["encoder"] and not default_networks:
+        raise UsageError("--encoder is for rucksac's own networks; leave it out with modules of your own")
     if config.gsde and not default_networks:
         raise UsageError("--gsde is for rucksac's own networks; leave it out with modules of your own")
     if spaces.observations.pictures and (policy is None) != (critic is None):
@@ -177,7 +179,7 @@ def describe(config: Config, spaces: Spaces) -> tuple[dict[str, Architecture], E
             f"--encoder {config.encoder} is for pictures, but no part of the observation is one; leave it out"
         )
     for each in pictures:
-        if left(layers, min(each.height, each.width)) < 1:
+        if pixels_left(layers, min(each.height, each.width)) < 1:
             raise UsageError(
                 f"--encoder {config.encoder} leaves nothing of a picture of {each.height} x {each.width} pixels; "
                 f"give --encoder {DEFAULTS['encoder']}, or make the picture larger"

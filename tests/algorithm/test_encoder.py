@@ -148,6 +148,8 @@ def test_networks_of_ones_own_get_the_flat_pictures():
             answer = self.linear(obs / 255.0)
             return answer.expand(2, *answer.shape).squeeze(-1) if action else answer
 
+    with pytest.raises(UsageError, match="--encoder is for rucksac's own networks; leave it out"):
+        build(config(encoder="nature"), SEEING, policy=Flat(4), critic=Flat(1))
     learner = Learner(build(config(), SEEING, policy=Flat(4), critic=Flat(1)))
     assert np.isfinite(sum(learner.update(seen()).metrics.values()))
     assert not weights_of(learner.agent.algorithm.policy)[1]

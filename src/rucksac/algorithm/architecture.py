@@ -107,7 +107,10 @@ class Encoder:
     def convolved(self) -> int:
         """Return how many numbers all pictures are after the convolutions."""
         filters = self.layers[-1].filters
-        return sum(filters * left(self.layers, each.height) * left(self.layers, each.width) for each in self.pictures)
+        return sum(
+            filters * pixels_left(self.layers, each.height) * pixels_left(self.layers, each.width)
+            for each in self.pictures
+        )
 
     @property
     def weights(self) -> int:
@@ -121,7 +124,7 @@ class Encoder:
         return convolutions + FEATURES * self.convolved
 
 
-def left(layers: tuple[Convolution, ...], side: int) -> int:
+def pixels_left(layers: tuple[Convolution, ...], side: int) -> int:
     """Return how many pixels of a side are left behind these layers, none or fewer where it is too short."""
     for layer in layers:
         side = (side - layer.side) // layer.stride + 1
